@@ -1,0 +1,95 @@
+# Moka: one Makefile, no recursion.
+#   make deps   install the Debian packages that building and testing need (root or sudo)
+#   make        build everything: the kernel, the launcher, the `moka` command, the examples
+#   make run    deps, build, and boot the example JAR
+#   make test   deps, build, and run every test; ends with "N passed, N failed"
+#   make bench  run the benchmarks and print their figures
+#   make check  the structure and formatting checks alone
+
+B := build
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+# ---- dependencies ------------------------------------------------------------------------------------------------
+
+PACKAGES := build-essential clang-format dpkg-dev python3 qemu-system-x86 openjdk-17-jdk-headless erofs-utils \
+            musl-tools spin libunwind-dev busybox-static
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+
+.PHONY: deps
+deps: $(B)/.deps
+
+$(B)/.deps: Makefile
+	@mkdir -p $(B)
+	@missing=; for p in $(PACKAGES); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
+	 if [ -n "$$missing" ]; then echo "installing:$$missing"; $(SUDO) apt-get update -q && \
+	  DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -qy --no-install-recommends $$missing; fi
+	@touch $@
+
+# ---- third-party source: from Debian's source packages, never committed --------------------------------------------
+
+MUSL_VERSION := 1.2.3
+MUSL := $(B)/third-party/musl-$(MUSL_VERSION)
+
+$(MUSL)/.unpacked: tools/fetch-source $(B)/.deps
+	tools/fetch-source musl $(MUSL_VERSION) $(B)/third-party
+	@touch $@
+
+# ---- the kernel ----------------------------------------------------------------------------------------------------
+
+CC := gcc
+WARN := -Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare -Wvla
+KERNEL_DIRS := kernel mm sched virtio net jni-bridge/kernel jvm-balloon
+KERNEL_C := $(shell find $(KERNEL_DIRS) -name '*.c' | sort)
+KERNEL_S := $(shell find $(KERNEL_DIRS) -name '*.S' | sort)
+KERNEL_O := $(KERNEL_C:%.c=$(B)/%.o) $(KERNEL_S:%.S=$(B)/%.S.o)
+KERNEL_CFLAGS := -std=gnu17 -O2 -g -ffreestanding -mno-red-zone -mgeneral-regs-only -mcmodel=kernel -fno-pic -fno-pie \
+	-fno-stack-protector -fno-strict-aliasing -fno-delete-null-pointer-checks -fasynchronous-unwind-tables \
+	-fno-common -ffunction-sections -fno-builtin-printf -I. $(WARN)
+
+# musl's own compiler flags for the pieces compiled into the kernel: its headers, our code-generation rules.
+MUSL_C := $(addprefix src/string/,memchr.c memrchr.c memcmp.c strlen.c strnlen.c strcmp.c strncmp.c strchr.c \
+	strchrnul.c strrchr.c strstr.c strspn.c strcspn.c strlcpy.c strlcat.c) src/stdlib/qsort.c src/stdlib/qsort_nr.c
+MUSL_S := $(addprefix src/string/x86_64/,memcpy.s memmove.s memset.s)
+MUSL_O := $(MUSL_C:%.c=$(B)/musl/%.o) $(MUSL_S:%.s=$(B)/musl/%.s.o)
+MUSL_CFLAGS := -std=gnu99 -O2 -ffreestanding -mno-red-zone -mgeneral-regs-only -mcmodel=kernel -fno-pic -fno-pie \
+	-fno-stack-protector -fasynchronous-unwind-tables -w -nostdinc -I$(MUSL)/arch/x86_64 -I$(MUSL)/arch/generic \
+	-I$(B)/musl/include -I$(MUSL)/src/include -I$(MUSL)/src/internal -I$(MUSL)/include -D_XOPEN_SOURCE=700
+
+$(B)/musl/include/.made: $(MUSL)/.unpacked
+	@mkdir -p $(B)/musl/include/bits
+	sed -f $(MUSL)/tools/mkalltypes.sed $(MUSL)/arch/x86_64/bits/alltypes.h.in $(MUSL)/include/alltypes.h.in > $(B)/musl/include/bits/alltypes.h
+	@touch $@
+
+$(MUSL_C:%=$(MUSL)/%) $(MUSL_S:%=$(MUSL)/%): $(MUSL)/.unpacked ;
+
+$(B)/musl/%.o: $(MUSL)/%.c $(B)/musl/include/.made
+	@mkdir -p $(@D)
+	$(CC) $(MUSL_CFLAGS) -c $< -o $@
+$(B)/musl/%.s.o: $(MUSL)/%.s $(MUSL)/.unpacked
+	@mkdir -p $(@D)
+	$(CC) -c $< -o $@
+
+$(B)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(KERNEL_CFLAGS) -MMD -MP -c $< -o $@
+$(B)/%.S.o: %.S
+	@mkdir -p $(@D)
+	$(CC) -D__ASSEMBLER__ -I. -g -MMD -MP -c $< -o $@
+
+-include $(KERNEL_O:.o=.d)
+
+KERNEL := $(B)/moka-kernel
+.PHONY: kernel-only
+kernel-only: $(KERNEL)
+$(KERNEL): kernel/arch/x86_64/kernel.ld $(KERNEL_O) $(MUSL_O)
+	$(CC) -nostdlib -static -no-pie -Wl,-z,max-page-size=4096,-z,noexecstack,--gc-sections,--build-id=none -T $< -o $@ $(KERNEL_O) $(MUSL_O) -lgcc
+
+# ---- everything ----------------------------------------------------------------------------------------------------
+
+.PHONY: all run test bench check clean
+all: $(B)/.deps $(KERNEL)
+
+clean:
+	rm -rf $(B)
