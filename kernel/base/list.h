@@ -1,6 +1,7 @@
 /*
- * Intrusive circular doubly-linked list. A head and a link are the same type; an unlinked link points to itself
- * once list_init() or list_del() has seen it. No locking: the owner's lock guards head and links together.
+ * Intrusive circular doubly-linked list. A head and a link are the same type; an unlinked link points to
+ * itself once list_init() or list_del() has seen it. No locking: the owner's lock guards head and links
+ * together.
  */
 #ifndef MOKA_BASE_LIST_H
 #define MOKA_BASE_LIST_H
@@ -11,7 +12,10 @@ struct list {
     struct list *next, *prev;
 };
 
-#define LIST_INIT(name) {&(name), &(name)}
+#define LIST_INIT(name)                                                                                      \
+    {                                                                                                        \
+        &(name), &(name)                                                                                     \
+    }
 
 static inline void list_init(struct list *l)
 {
@@ -61,16 +65,15 @@ static inline struct list *list_pop_front(struct list *head)
     return item;
 }
 
-#define list_entry(ptr, type, member) container_of(ptr, type, member)
-#define list_first(head, type, member) \
-    (list_empty(head) ? NULL : list_entry((head)->next, type, member))
-#define list_for_each(pos, head, member)                                      \
-    for (pos = list_entry((head)->next, __typeof__(*pos), member); &pos->member != (head); \
+#define list_entry(ptr, type, member)  container_of(ptr, type, member)
+#define list_first(head, type, member) (list_empty(head) ? NULL : list_entry((head)->next, type, member))
+#define list_for_each(pos, head, member)                                                                     \
+    for (pos = list_entry((head)->next, __typeof__(*pos), member); &pos->member != (head);                   \
          pos = list_entry(pos->member.next, __typeof__(*pos), member))
 /* Safe against removal of pos. */
-#define list_for_each_safe(pos, tmp, head, member)                                     \
-    for (pos = list_entry((head)->next, __typeof__(*pos), member),                     \
-        tmp = list_entry(pos->member.next, __typeof__(*pos), member);                  \
+#define list_for_each_safe(pos, tmp, head, member)                                                           \
+    for (pos = list_entry((head)->next, __typeof__(*pos), member),                                           \
+        tmp = list_entry(pos->member.next, __typeof__(*pos), member);                                        \
          &pos->member != (head); pos = tmp, tmp = list_entry(tmp->member.next, __typeof__(*pos), member))
 
 #endif

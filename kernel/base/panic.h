@@ -19,10 +19,10 @@ _Noreturn void panic_trap(const struct trap_frame *frame, const char *fmt, ...)
 void backtrace_print(const struct trap_frame *frame);
 
 /* Checks a precondition or an invariant; kept in every build. */
-#define ASSERT(cond)                                                         \
-    do {                                                                     \
-        if (unlikely(!(cond)))                                               \
-            panic("%s:%d: %s: not true: %s", __FILE__, __LINE__, __func__, #cond); \
+#define ASSERT(cond)                                                                                         \
+    do {                                                                                                     \
+        if (unlikely(!(cond)))                                                                               \
+            panic("%s:%d: %s: not true: %s", __FILE__, __LINE__, __func__, #cond);                           \
     } while (0)
 
 /*

@@ -1,7 +1,7 @@
 /*
  * Formatted output: into memory, and as kernel messages on the serial port.
- * Conversions: d i u x X o c s p %, flags 0 - + # and space, width and precision (also *), lengths hh h l ll z t j.
- * There is no floating point.
+ * Conversions: d i u x X o c s p %, flags 0 - + # and space, width and precision (also *), lengths hh h l ll
+ * z t j. There is no floating point.
  */
 #ifndef MOKA_BASE_PRINTF_H
 #define MOKA_BASE_PRINTF_H

@@ -1,4 +1,5 @@
-/* The string and sorting functions of the kernel: musl's, compiled from Debian's source with the kernel's flags. */
+/* The string and sorting functions of the kernel: musl's, compiled from Debian's source with the kernel's
+ * flags. */
 #ifndef MOKA_BASE_STRING_H
 #define MOKA_BASE_STRING_H
 

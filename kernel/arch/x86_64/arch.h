@@ -1,0 +1,144 @@
+/* What the architecture offers to boot, the scheduler and the Linux layer. */
+#ifndef MOKA_ARCH_H
+#define MOKA_ARCH_H
+
+#include "kernel/base/types.h"
+
+struct thread;
+struct trap_frame;
+
+/* ---- boot ---- */
+
+/* A range of physical memory as the hypervisor reports it. */
+struct mem_range {
+    u64 start, len;
+    bool usable;
+};
+/* What boot hands over (PVH start info, parsed and checked; the strings live in memory that is never freed).
+ */
+struct boot_info {
+    const char *cmdline;
+    struct mem_range mem[64]; /* sorted; usable ranges exclude nothing yet */
+    u32 mem_count;
+    u64 rsdp;                     /* physical address of ACPI's root pointer, 0 when none */
+    u64 kernel_start, kernel_end; /* physical */
+};
+extern struct boot_info boot_info;
+
+/* Copies and checks the PVH start info; sets up GDT, IDT, TSS, GS of the boot CPU; serial console. Interrupts
+ * off. */
+void arch_early_init(void);
+/*
+ * Everything that needs memory: direct map complete (done by phys_init through arch_map_*), ACPI tables
+ * (MADT, FADT), local APIC, I/O APICs, clock calibration. Interrupts on afterwards.
+ */
+void arch_init(void);
+/* Starts the other CPUs; each runs sched_cpu_main() on its idle thread. Returns when all are online. */
+void smp_start(void);
+
+/* ---- physical memory: used by mm/phys before its allocator runs ---- */
+
+/* Maps device memory uncached; page-aligned internally; lives for ever. May sleep. NULL when out of room. */
+volatile void *mmio_map(u64 paddr, u64 len);
+
+/* ---- ports ---- */
+static inline void outb(u16 port, u8 v)
+{
+    __asm__ volatile("outb %0, %1" ::"a"(v), "Nd"(port));
+}
+static inline void outw(u16 port, u16 v)
+{
+    __asm__ volatile("outw %0, %1" ::"a"(v), "Nd"(port));
+}
+static inline void outl(u16 port, u32 v)
+{
+    __asm__ volatile("outl %0, %1" ::"a"(v), "Nd"(port));
+}
+static inline u8 inb(u16 port)
+{
+    u8 v;
+    __asm__ volatile("inb %1, %0" : "=a"(v) : "Nd"(port));
+    return v;
+}
+static inline u16 inw(u16 port)
+{
+    u16 v;
+    __asm__ volatile("inw %1, %0" : "=a"(v) : "Nd"(port));
+    return v;
+}
+static inline u32 inl(u16 port)
+{
+    u32 v;
+    __asm__ volatile("inl %1, %0" : "=a"(v) : "Nd"(port));
+    return v;
+}
+
+/* ---- time ---- */
+
+/* Nanoseconds since boot; never goes back, on any CPU. Any context. */
+u64 clock_monotonic_ns(void);
+/* Nanoseconds since 1970-01-01 UTC. Any context. */
+u64 clock_realtime_ns(void);
+/* Shifts the realtime clock (clock_settime). */
+void clock_set_realtime_ns(u64 ns);
+/* For the vDSO and the AT_* vector: monotonic = ((rdtsc - tsc_base) * mult >> shift) + ns_base. */
+struct clock_params {
+    u64 tsc_base, mult, shift, ns_base, realtime_offset_ns;
+};
+const struct clock_params *clock_params(void);
+/* TSC ticks per second, as calibrated. */
+u64 clock_tsc_hz(void);
+/* Arms this CPU's one-shot timer for an absolute monotonic time; ~0 disarms. Interrupts off. Fires
+ * VECTOR_TIMER. */
+void timer_arm(u64 deadline_ns);
+
+/* ---- threads: the architecture's part, embedded in struct thread ---- */
+
+struct arch_thread {
+    u64 rsp;        /* saved kernel stack pointer while not running */
+    u64 kstack_top; /* the program's frame lies right below */
+    u64 kstack_bottom;
+    u64 fs_base; /* saved while not running */
+    void *fpu;   /* XSAVE area, 64-byte aligned; NULL for kernel threads */
+};
+
+/*
+ * Prepares t so that its first switch-in calls entry(arg) on its kernel stack with interrupts on and
+ * preempt_count 0 (after sched_switch_finish()). kstack_* must be set.
+ */
+void arch_thread_prepare(struct thread *t, void (*entry)(void *), void *arg);
+/*
+ * Switches from prev to next: stack, FS base, FPU state (prev's saved and next's loaded only where they have
+ * one). Interrupts off. Returns in the context of prev when it next runs; the return value is the thread
+ * switched away from.
+ */
+struct thread *arch_switch(struct thread *prev, struct thread *next);
+
+/* ---- FPU ---- */
+extern u32 fpu_area_size;                   /* bytes of the XSAVE area for the enabled features */
+extern u64 fpu_features;                    /* XCR0 */
+void fpu_init_area(void *area);             /* the state a new program starts with */
+void fpu_save_current(void *area);          /* registers -> area (64-byte aligned). Preemption off. */
+void fpu_restore_current(const void *area); /* area -> registers; the area must have been checked */
+/* Checks an area that a program handed in (signal return): false when loading it would fault. */
+bool fpu_area_valid(const void *area);
+
+/* The program's FS base of the current thread. */
+u64 arch_get_fs(void);
+void arch_set_fs(u64 base);
+
+/* CPU identification for /proc/cpuinfo. */
+const char *arch_cpu_vendor(void);
+const char *arch_cpu_model(void);
+void arch_cpu_flags(char *buf, size_t size); /* Linux's flag names, blank-separated */
+u64 arch_cpu_hwcap(void);                    /* AT_HWCAP: CPUID.1:EDX */
+
+/* Random bits of the CPU where it has RDRAND; false when it has none or it fails. */
+bool arch_random(u64 *value);
+
+/* Powers off by every way known, at last by a triple fault. */
+_Noreturn void arch_poweroff(void);
+/* Writes to the serial port, polled. Any context. */
+void serial_write(const char *text, size_t len);
+
+#endif

@@ -1,0 +1,25 @@
+/* The kernel command line, decoded (docs/BOOT.md). Filled once at boot; strings live for ever. */
+#ifndef MOKA_BASE_CMDLINE_H
+#define MOKA_BASE_CMDLINE_H
+
+#include "kernel/base/types.h"
+
+struct cmdline {
+    bool verbose, strace, stdin_null;
+    const char *cwd, *hostname;
+    char **env; /* NAME=VALUE, NULL-terminated */
+    char *
+        *argv; /* the program's path and arguments, NULL-terminated; argv[0] NULL when there is no program */
+    u32 argc, envc;
+    const char *volumes[32]; /* TAG:GUESTDIR[:ro] */
+    u32 volume_count;
+    const char *mmio_devices[32]; /* SIZE@BASE:IRQ */
+    u32 mmio_device_count;
+};
+extern struct cmdline cmdline;
+
+/* Parses text (kept by the caller for ever is not needed: decoded copies are made with kmalloc). -EINVAL
+ * after a log_error line that says what is wrong. */
+int cmdline_parse(const char *text);
+
+#endif

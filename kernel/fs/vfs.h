@@ -1,0 +1,306 @@
+/*
+ * Files: open files, inodes, paths. kernel/linux translates the Linux calls to these; it owns descriptor
+ * tables.
+ *
+ * The root is one in-memory tree whose inodes may be backed by the EROFS image (kernel/fs/root): directories
+ * load their entries and files their pages from it when first needed, and every change stays in memory. Other
+ * file systems (9p volumes, /proc, /sys, /dev) are mounted on directories of it.
+ *
+ * Locks, in order: rename lock (one, for moves between directories) < inode lock (parents first) < object
+ * lock. All functions may sleep.  Errors: 0 or a positive result, or -errno as the Linux call of that name
+ * documents.
+ */
+#ifndef MOKA_FS_VFS_H
+#define MOKA_FS_VFS_H
+
+#include "kernel/base/list.h"
+#include "kernel/base/types.h"
+#include "mm/vm/vm.h"
+#include "sched/mutex.h"
+#include "sched/waitq.h"
+
+/* ---- scattered buffers ---- */
+
+struct iov {
+    void *base;
+    size_t len;
+};
+/*
+ * A walk over buffers. user: addresses are the program's, already checked to lie below PROGRAM_END, and may
+ * fault; otherwise kernel memory. iov_to/iov_from copy and advance; they return the bytes copied, or -EFAULT
+ * if none could be.
+ */
+struct iov_iter {
+    const struct iov *iov;
+    u32 count;
+    size_t offset; /* in iov[0] */
+    size_t left;   /* bytes in all */
+    bool user;
+};
+void iov_iter_init(struct iov_iter *it, const struct iov *iov, u32 count, bool user);
+ssize_t iov_to(struct iov_iter *it, const void *src, size_t n); /* src -> buffers */
+ssize_t iov_from(struct iov_iter *it, void *dst, size_t n);     /* buffers -> dst */
+ssize_t iov_zero(struct iov_iter *it, size_t n);
+void iov_advance(struct iov_iter *it, size_t n);
+
+/* ---- attributes ---- */
+
+/* File types, as in stat's st_mode. */
+#define S_IFMT   0170000
+#define S_IFSOCK 0140000
+#define S_IFLNK  0120000
+#define S_IFREG  0100000
+#define S_IFBLK  0060000
+#define S_IFDIR  0040000
+#define S_IFCHR  0020000
+#define S_IFIFO  0010000
+
+struct vfs_time {
+    s64 sec;
+    u32 nsec;
+};
+struct vfs_stat {
+    u64 dev, ino, rdev;
+    u32 mode, nlink, uid, gid;
+    u64 size, blocks; /* blocks of 512 bytes */
+    u32 blksize;
+    struct vfs_time atime, mtime, ctime, btime;
+};
+#define VFS_SET_MODE  1u
+#define VFS_SET_UID   2u
+#define VFS_SET_GID   4u
+#define VFS_SET_SIZE  8u
+#define VFS_SET_ATIME 16u
+#define VFS_SET_MTIME 32u
+struct vfs_statfs {
+    u64 type, bsize, blocks, bfree, bavail, files, ffree, fsid, namelen;
+};
+
+/* ---- inodes and names ---- */
+
+struct inode;
+struct dentry;
+struct file;
+struct mount;
+
+/* Called once per directory entry; non-zero stops the walk. next: the position to resume after this entry. */
+typedef int (*vfs_dir_fn)(void *arg, const char *name, u32 len, u64 ino, u32 type /* S_IF* */, u64 next);
+
+/*
+ * Operations of an inode. dir and inode arguments are referenced by the caller. Locks: those that change a
+ * directory are called with its inode lock held. NULL means: -ENOTDIR/-EPERM/-EROFS/-EINVAL as fits. *out: a
+ * new reference.
+ */
+struct inode_ops {
+    int (*lookup)(struct inode *dir, const char *name, u32 len, struct inode **out); /* -ENOENT */
+    int (*create)(struct inode *dir, const char *name, u32 len, u32 mode, u64 rdev,
+                  struct inode **out); /* any type but link and symlink; mode has S_IFMT */
+    int (*symlink)(struct inode *dir, const char *name, u32 len, const char *target, struct inode **out);
+    int (*link)(struct inode *dir, const char *name, u32 len, struct inode *inode);
+    int (*unlink)(struct inode *dir, const char *name, u32 len, struct inode *inode);
+    int (*rmdir)(struct inode *dir, const char *name, u32 len, struct inode *inode);
+    int (*rename)(struct inode *from, const char *name, u32 len, struct inode *inode, struct inode *to,
+                  const char *to_name, u32 to_len, struct inode *replaced, u32 flags);
+    ssize_t (*readlink)(struct inode *inode, char *buf, size_t size); /* bytes, no terminator */
+    int (*readdir)(struct inode *dir, struct file *file, u64 pos, vfs_dir_fn fn,
+                   void *arg);                                /* "." and ".." included */
+    int (*getattr)(struct inode *inode, struct vfs_stat *st); /* NULL: from the inode's fields */
+    int (*setattr)(struct inode *inode, const struct vfs_stat *st, u32 which);
+    int (*open)(struct inode *inode, struct file *file); /* may replace file->ops, set file->private */
+    int (*statfs)(struct inode *inode, struct vfs_statfs *st);
+    void (*evict)(struct inode *inode); /* last reference gone: free it */
+};
+
+struct inode {
+    const struct inode_ops *ops;
+    const struct file_ops *file_ops; /* for files opened on it */
+    struct mount *mount;
+    struct mutex lock; /* directory contents, attributes */
+    u32 refs;          /* atomic */
+    u32 mode, nlink, uid, gid;
+    u64 ino, rdev;
+    struct vfs_time atime, mtime, ctime, btime;
+    struct vm_object object; /* regular files: contents and size */
+    struct list locks;       /* record locks and flock */
+    struct list watches;     /* inotify */
+    void *private;
+};
+
+/* ---- open files ---- */
+
+#define POLL_IN    0x001u
+#define POLL_PRI   0x002u
+#define POLL_OUT   0x004u
+#define POLL_ERR   0x008u
+#define POLL_HUP   0x010u
+#define POLL_NVAL  0x020u
+#define POLL_RDHUP 0x2000u
+
+/*
+ * Operations of an open file. NULL: see each. pos points to the position to use and advance (the file's own,
+ * or pread's). Blocking respects O_NONBLOCK in file->flags (-EAGAIN) and signals (-ERESTART).
+ */
+struct file_ops {
+    ssize_t (*read)(struct file *f, struct iov_iter *it, u64 *pos);  /* NULL: -EINVAL */
+    ssize_t (*write)(struct file *f, struct iov_iter *it, u64 *pos); /* NULL: -EINVAL */
+    s64 (*seek)(struct file *f, s64 off, int whence);                /* NULL: -ESPIPE */
+    u32 (*poll)(struct file *f);            /* POLL_* that hold now. NULL: always IN|OUT */
+    struct waitq *(*pollq)(struct file *f); /* queue woken when poll() may have changed; NULL: never */
+    s64 (*ioctl)(struct file *f, u32 cmd, u64 arg); /* NULL: -ENOTTY; arg unchecked program value */
+    int (*mmap)(struct file *f, u64 offset, u64 len, u32 area_flags,
+                struct vm_object **obj);                         /* NULL: -ENODEV; *obj borrowed */
+    int (*fsync)(struct file *f, bool data_only);                /* NULL: 0 for files, -EINVAL else */
+    int (*allocate)(struct file *f, int mode, u64 off, u64 len); /* NULL: -EOPNOTSUPP */
+    int (*flush)(struct file *f);                                /* each close of a descriptor. NULL: 0 */
+    void (*release)(struct file *f);                             /* last reference gone */
+    bool stream;                                                 /* no position: pread fails with -ESPIPE */
+};
+
+struct file {
+    const struct file_ops *ops;
+    u32 refs;              /* atomic */
+    u32 flags;             /* O_*: access mode, O_APPEND, O_NONBLOCK ...; changed by fcntl atomically */
+    struct mutex pos_lock; /* guards pos during read, write, seek, getdents */
+    u64 pos;
+    struct inode *inode; /* one reference; anonymous files (pipes, eventfd ...) have one of the anon file
+                            system or NULL */
+    char *path;          /* absolute path at open, kmalloc'ed, for /proc/self/fd and maps; "pipe:[n]",
+                            "anon_inode:[eventfd]" ... */
+    void *private;
+};
+
+#define O_ACCMODE   00000003
+#define O_RDONLY    00000000
+#define O_WRONLY    00000001
+#define O_RDWR      00000002
+#define O_CREAT     00000100
+#define O_EXCL      00000200
+#define O_NOCTTY    00000400
+#define O_TRUNC     00001000
+#define O_APPEND    00002000
+#define O_NONBLOCK  00004000
+#define O_DSYNC     00010000
+#define O_DIRECT    00040000
+#define O_LARGEFILE 00100000
+#define O_DIRECTORY 00200000
+#define O_NOFOLLOW  00400000
+#define O_NOATIME   01000000
+#define O_CLOEXEC   02000000
+#define O_SYNC      04010000
+#define O_PATH      010000000
+#define O_TMPFILE   020200000
+
+/* A file with refs 1, no descriptor. ops, flags given; inode and path may be NULL (path is copied). NULL: out
+ * of memory. */
+struct file *file_create(const struct file_ops *ops, u32 flags, struct inode *inode, const char *path,
+                         void *private);
+static inline void file_get(struct file *f)
+{
+    __atomic_add_fetch(&f->refs, 1, __ATOMIC_RELAXED);
+}
+void file_put(struct file *f); /* releases with the last reference */
+/* Kernel-buffer and iterator I/O with the checks every caller needs (access mode, RLIMIT-free). pos NULL: the
+ * file's own position under pos_lock. */
+ssize_t file_read(struct file *f, struct iov_iter *it, u64 *pos);
+ssize_t file_write(struct file *f, struct iov_iter *it, u64 *pos);
+ssize_t file_read_kernel(struct file *f, void *buf, size_t n, u64 pos);
+ssize_t file_write_kernel(struct file *f, const void *buf, size_t n, u64 pos);
+
+/* ---- paths: all take absolute paths or paths relative to `at` (a directory inode, one reference kept by the
+ * caller) ---- */
+
+/* A place in the tree: name lookup result. Each holds references; vfs_path_put releases. */
+struct vfs_path {
+    struct dentry *dentry;
+};
+void vfs_init(void);      /* makes the empty root; mounts /proc, /sys, /dev, /tmp dirs */
+int vfs_mount_root(void); /* the EROFS image of the first block device; -ENODEV, -EINVAL with one log_error
+                             line that says what is wrong */
+int vfs_mount_9p(const char *tag, const char *dir, bool read_only);
+struct vfs_path vfs_root(void); /* a new reference */
+void vfs_path_put(struct vfs_path p);
+void vfs_path_get(struct vfs_path p);
+struct inode *vfs_path_inode(struct vfs_path p); /* borrowed */
+/* Absolute path of p into buf; length with terminator, or -ERANGE; -ENOENT when unlinked (buf then has "
+ * (deleted)" appended). */
+ssize_t vfs_path_name(struct vfs_path p, char *buf, size_t size);
+#define VFS_NOFOLLOW  1u /* do not follow a symbolic link at the end */
+#define VFS_DIRECTORY 2u /* -ENOTDIR unless a directory */
+int vfs_lookup(struct vfs_path at, const char *path, u32 flags, struct vfs_path *out);
+/* flags O_*, mode already masked by umask. The file's path is set. */
+int vfs_open(struct vfs_path at, const char *path, u32 flags, u32 mode, struct file **out);
+struct vfs_path vfs_file_path(struct file *f); /* borrowed; dentry NULL for anonymous files */
+int vfs_mkdir(struct vfs_path at, const char *path, u32 mode);
+int vfs_mknod(struct vfs_path at, const char *path, u32 mode, u64 rdev);
+int vfs_unlink(struct vfs_path at, const char *path);
+int vfs_rmdir(struct vfs_path at, const char *path);
+int vfs_symlink(const char *target, struct vfs_path at, const char *path);
+int vfs_link(struct vfs_path from_at, const char *from, struct vfs_path at, const char *path,
+             u32 flags /* 0: VFS_NOFOLLOW-like Linux default; 1: follow */);
+#define VFS_RENAME_NOREPLACE 1u
+#define VFS_RENAME_EXCHANGE  2u
+int vfs_rename(struct vfs_path from_at, const char *from, struct vfs_path to_at, const char *to, u32 flags);
+ssize_t vfs_readlink(struct vfs_path at, const char *path, char *buf, size_t size);
+int vfs_stat(struct inode *inode, struct vfs_stat *st);
+int vfs_setattr(struct inode *inode, const struct vfs_stat *st, u32 which); /* truncation included */
+int vfs_statfs(struct inode *inode, struct vfs_statfs *st);
+int vfs_truncate_file(struct file *f, u64 size);
+/* Creates an unnamed regular file in memory (memfd_create, O_TMPFILE). name only shows in /proc. */
+int vfs_memfd(const char *name, u32 flags, bool huge, struct file **out);
+struct vfs_time vfs_now(void);
+
+/* Copies between files without a program buffer (sendfile, copy_file_range, splice to a socket or pipe). */
+ssize_t vfs_splice(struct file *in, u64 *in_pos, struct file *out, u64 *out_pos, size_t n);
+
+/* ---- record locks ---- */
+struct vfs_lock {
+    u64 start, end; /* [start, end), end ~0: to infinity */
+    bool exclusive;
+    const void *owner; /* process for F_SETLK, struct file for OFD and flock */
+    u32 kind;          /* 0 POSIX, 1 flock */
+};
+int vfs_lock(struct file *f, const struct vfs_lock *lock, bool wait); /* -EAGAIN, -EINTR, -EDEADLK */
+void vfs_unlock(struct file *f, const struct vfs_lock *range);
+bool vfs_lock_test(struct file *f, const struct vfs_lock *lock, struct vfs_lock *conflict);
+
+/* ---- notifications (inotify): fs calls them, kernel/linux/inotify registers. Mask: IN_* of inotify(7). ----
+ */
+extern void (*vfs_notify_hook)(struct inode *inode, struct inode *parent, const char *name, u32 mask,
+                               u32 cookie);
+
+/* ---- synthetic files for /proc, /sys, /dev: registered by any layer at boot ---- */
+
+/* Text of a synthetic file grows in a seq; the generator appends. Errors stick and surface as -ENOMEM at
+ * read. */
+struct seq {
+    char *text;
+    size_t len, room;
+    bool failed;
+};
+void seq_printf(struct seq *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void seq_write(struct seq *s, const char *text, size_t len);
+/*
+ * A read-only file at an absolute path under /proc or /sys: show generates the whole text at open time.
+ * store, when not NULL, handles a write of len bytes (kernel memory): result as write(2).
+ */
+int synth_file(const char *path, int (*show)(struct seq *s, void *arg),
+               ssize_t (*store)(const char *text, size_t len, void *arg), void *arg);
+int synth_dir(const char *path);
+/* A symbolic link computed when it is read. */
+int synth_link(const char *path, ssize_t (*target)(char *buf, size_t size, void *arg), void *arg);
+/*
+ * A directory whose entries are computed: list calls fn for each; open_entry makes the inode of one name (for
+ * /proc/self/fd, task).
+ */
+struct synth_dir_ops {
+    int (*list)(u64 pos, vfs_dir_fn fn, void *arg, void *ctx);
+    int (*lookup)(const char *name, u32 len, struct inode **out, void *ctx);
+};
+int synth_dynamic_dir(const char *path, const struct synth_dir_ops *ops, void *ctx);
+/* Inodes for synth_dir_ops.lookup: a link, a generated text, a directory. */
+struct inode *synth_inode_link(ssize_t (*target)(char *buf, size_t size, void *arg), void *arg);
+struct inode *synth_inode_file(int (*show)(struct seq *s, void *arg), void *arg);
+/* A character device under /dev with its own file operations. */
+int synth_device(const char *path, u32 major, u32 minor, const struct file_ops *ops, void *private);
+
+#endif

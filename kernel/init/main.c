@@ -1,0 +1,55 @@
+/* The boot order, and nothing else. */
+#include "kernel/arch/x86_64/arch.h"
+#include "kernel/base/cmdline.h"
+#include "kernel/base/panic.h"
+#include "kernel/base/printf.h"
+#include "kernel/base/string.h"
+#include "kernel/fs/vfs.h"
+#include "kernel/linux/linux.h"
+#include "mm/phys/phys.h"
+#include "mm/vm/vm.h"
+#include "sched/thread.h"
+#include "sched/timer.h"
+#include "virtio/virtio.h"
+
+static void mount_volumes(void)
+{
+    for (u32 i = 0; i < cmdline.volume_count; i++) {
+        char spec[512];
+        strlcpy(spec, cmdline.volumes[i], sizeof(spec));
+        char *dir = strchr(spec, ':');
+        if (!dir)
+            continue;
+        *dir++ = 0;
+        char *mode = strchr(dir, ':');
+        if (mode)
+            *mode++ = 0;
+        int err = vfs_mount_9p(spec, dir, mode && !strcmp(mode, "ro"));
+        if (err)
+            log_error("moka: volume %s cannot be mounted on %s: error %d\n", spec, dir, -err);
+    }
+}
+
+/* Called by arch on the boot CPU's first stack, interrupts off. */
+_Noreturn void kernel_main(void)
+{
+    arch_early_init(); /* CPU tables, serial port, boot_info */
+    phys_init();       /* frames, direct map, kernel heap */
+    if (cmdline_parse(boot_info.cmdline))
+        shutdown(70);
+    log_verbose = cmdline.verbose;
+    sched_init(); /* this context becomes the first thread */
+    vm_init();
+    arch_init(); /* interrupt controllers, clocks; interrupts on */
+    smp_start();
+    timer_init_workers();
+    virtio_init();
+    vfs_init();
+    if (vfs_mount_root())
+        shutdown(70);
+    linux_init();
+    mount_volumes();
+    if (linux_start())
+        shutdown(127);
+    thread_exit();
+}

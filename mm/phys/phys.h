@@ -1,0 +1,138 @@
+/*
+ * Physical memory: frames (buddy allocator with per-CPU caches), and the kernel heap (size classes over
+ * frames).
+ *
+ * Every frame has a struct page in the frame table. Frames of 4 KiB have order 0, of 2 MiB order 9.
+ * Contexts: threads, also with preemption off when a call is marked so; never interrupt handlers.
+ */
+#ifndef MOKA_MM_PHYS_H
+#define MOKA_MM_PHYS_H
+
+#include "kernel/arch/x86_64/layout.h"
+#include "kernel/base/list.h"
+#include "kernel/base/types.h"
+
+#define ORDER_MAX  10 /* 4 MiB */
+#define ORDER_HUGE 9
+
+struct vm_object;
+
+enum page_kind {
+    PAGE_RESERVED, /* not ours: firmware, kernel image, frame table */
+    PAGE_FREE,
+    PAGE_KERNEL, /* heap, stacks, page tables, driver memory */
+    PAGE_ANON,   /* the program's anonymous memory */
+    PAGE_CACHE,  /* belongs to a vm_object */
+};
+
+/* One frame, or the head of a compound of 2^order frames. 64 bytes. */
+struct page {
+    u32 refs;         /* atomic. ANON: mappings. CACHE: 1 for the object + mappings + transient users */
+    u8 kind;          /* enum page_kind */
+    u8 order;         /* of the block this frame heads */
+    u16 flags;        /* atomic; PAGE_DIRTY ... */
+    struct list link; /* free list; the object's or the reclaimer's list */
+    struct vm_object *object; /* CACHE only */
+    u64 index;                /* CACHE only: page offset in the object */
+    u64 private;              /* owner's use (slab: its class) */
+    u64 spare;
+};
+
+#define PAGE_DIRTY    1u /* CACHE: newer than the backing store */
+#define PAGE_UPTODATE 2u /* CACHE: contents valid */
+#define PAGE_BUSY     4u /* CACHE: being filled or written back */
+#define PAGE_ACTIVE   8u /* used since the reclaimer last looked */
+
+#define PHYS_ZERO   1u /* zeroed */
+#define PHYS_ATOMIC 2u /* do not sleep nor reclaim: fail instead */
+
+/* Builds the frame table and the free lists from boot_info, and the direct map. Boot CPU, before anything
+ * else. */
+void phys_init(void);
+/* Per-CPU caches of a CPU that comes up; on that CPU. */
+void phys_init_cpu(void);
+
+/* 2^order frames, physically contiguous, aligned to their size; refs 1. NULL when memory ran out even after
+ * reclaim. May sleep. */
+struct page *page_alloc(u32 order, enum page_kind kind, u32 flags);
+/* Gives the block back at once, whatever refs says. May sleep. */
+void page_free(struct page *page);
+static inline void page_get(struct page *page)
+{
+    __atomic_add_fetch(&page->refs, 1, __ATOMIC_RELAXED);
+}
+/* Drops one reference; frees with the last. May sleep. */
+void page_put(struct page *page);
+/* Splits a block of ORDER_HUGE into 512 pages of order 0, each with the kind of the head and refs refs_each.
+ */
+void page_split(struct page *page, u32 refs_each);
+
+static inline void *phys_to_virt(u64 paddr)
+{
+    return (void *)(DIRECT_MAP + paddr);
+}
+/* Only for direct-map addresses. */
+static inline u64 virt_to_phys(const void *p)
+{
+    return (u64)p - DIRECT_MAP;
+}
+static inline struct page *paddr_to_page(u64 paddr)
+{
+    return (struct page *)FRAME_TABLE + (paddr >> PAGE_SHIFT);
+}
+static inline u64 page_to_paddr(const struct page *page)
+{
+    return (u64)(page - (struct page *)FRAME_TABLE) << PAGE_SHIFT;
+}
+static inline void *page_to_virt(const struct page *page)
+{
+    return phys_to_virt(page_to_paddr(page));
+}
+
+struct phys_stats {
+    u64 total_pages; /* managed by the allocator at boot */
+    u64 free_pages;
+    u64 kernel_pages, anon_pages, cache_pages;
+};
+void phys_stats(struct phys_stats *out);
+
+/*
+ * Called when an allocation finds too little free memory: frees up to want pages of whatever the registrant
+ * caches, returns how many it freed. Threads only; the allocator's locks are not held; may sleep; must not
+ * allocate more than a few frames itself. One registrant a priority (0 first), at most 4.
+ */
+void phys_register_reclaim(u32 priority, u64 (*reclaim)(u64 want));
+
+/* ---- kernel heap ---- */
+
+/* Zeroed memory, aligned to 16 bytes (sizes of a power of two and at least 64: to their size up to a page).
+ * NULL when memory ran out. May sleep. */
+void *kmalloc(size_t size);
+/* p may be NULL. */
+void kfree(void *p);
+/* Keeps the first min(old, new) bytes; NULL (and p untouched) when memory ran out. */
+void *krealloc(void *p, size_t size);
+char *kstrdup(const char *s);
+/* A pool of equal objects that never return to other uses (type-stable): reading a freed one is harmless. */
+struct kpool {
+    size_t size;
+    void *free; /* lock-free stack, tagged */
+    u64 tag;
+    u64 live;
+};
+#define KPOOL_INIT(type)                                                                                     \
+    {                                                                                                        \
+        .size = sizeof(type)                                                                                 \
+    }
+void *kpool_alloc(
+    struct kpool *pool); /* NOT zeroed beyond the first use: callers initialise. NULL when memory ran out */
+void kpool_free(struct kpool *pool, void *p);
+
+/* ---- kernel stacks ---- */
+#define KSTACK_SIZE (4 * PAGE_SIZE)
+/* The top of a new stack between guard pages, or 0 when memory ran out. May sleep. Freed stacks are cached.
+ */
+u64 kstack_alloc(void);
+void kstack_free(u64 top);
+
+#endif

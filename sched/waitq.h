@@ -1,0 +1,54 @@
+/*
+ * Wait queues: many threads (or callbacks, for epoll) wait for something that happens to an object.
+ *
+ *     struct waiter w;
+ *     waitq_enter(&q, &w);
+ *     while (!condition && !(err = sched_sleep(deadline, flags)))
+ *         ;
+ *     waitq_leave(&q, &w);
+ *
+ * waitq_wake_* after the condition was made true. Threads only, may sleep. Lock order: the object's own lock
+ * before the queue's. Callbacks run with the queue's mutex held and must not touch that queue.
+ */
+#ifndef MOKA_SCHED_WAITQ_H
+#define MOKA_SCHED_WAITQ_H
+
+#include "kernel/base/list.h"
+#include "sched/mutex.h"
+#include "sched/thread.h"
+
+struct waitq {
+    struct mutex lock;
+    struct list head; /* struct waiter; zeroed means empty: initialised at first use */
+    u32 count;        /* atomic: lets wakers skip an empty queue */
+};
+#define WAITQ_INIT                                                                                           \
+    {                                                                                                        \
+        0                                                                                                    \
+    }
+
+struct waiter {
+    struct list link;
+    struct thread *thread; /* woken when func is NULL */
+    void (*func)(struct waiter *w,
+                 u32 events); /* instead of waking; events: POLL* bits the waker knows, 0 unknown */
+    bool queued;
+};
+
+void waitq_enter(struct waitq *q, struct waiter *w); /* for the calling thread */
+void waitq_add(struct waitq *q, struct waiter *w);   /* with w->func set by the caller */
+void waitq_leave(struct waitq *q, struct waiter *w); /* also removes one added by waitq_add */
+void waitq_wake_one(struct waitq *q, u32 events);
+void waitq_wake_all(struct waitq *q, u32 events);
+
+/*
+ * A flag that one thread waits for and anyone, interrupt handlers too, sets: auto-reset.
+ */
+struct event {
+    u32 set;               /* atomic */
+    struct thread *waiter; /* atomic */
+};
+void event_set(struct event *e);                                   /* any context */
+int event_wait(struct event *e, u64 deadline_ns, u32 sleep_flags); /* as sched_sleep; resets on 0 */
+
+#endif
