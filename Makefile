@@ -93,3 +93,11 @@ all: $(B)/.deps $(KERNEL)
 
 clean:
 	rm -rf $(B)
+
+# ---- unit tests: each on the host, under sanitizers; a program prints `ok NAME` or `not ok NAME: why` lines ------------
+
+HOST_TEST_CFLAGS := -std=gnu17 -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -I. $(WARN)
+UNIT_TESTS += $(B)/tests/unit/base
+$(B)/tests/unit/base: tests/unit/base/test_base.c tests/unit/base/kernel_side.c kernel/base/tree.c $(wildcard kernel/base/*.[ch])
+	@mkdir -p $(@D)
+	$(CC) $(HOST_TEST_CFLAGS) -Wno-format-security $(filter tests/%.c,$^) kernel/base/tree.c -o $@

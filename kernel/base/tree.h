@@ -1,5 +1,5 @@
 /*
- * Intrusive balanced binary tree (a left-leaning-free AVL tree: heights of siblings differ by at most one).
+ * Intrusive balanced binary tree (AVL: heights of siblings differ by at most one).
  * The owner searches by following left and right itself, or through tree_find(); insertion and removal
  * rebalance. Every operation is O(log n). No locking: the owner's lock guards the tree. Source:
  * Adelson-Velsky and Landis, 1962; Knuth, TAOCP 3, 6.2.3.

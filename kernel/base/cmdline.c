@@ -1,0 +1,126 @@
+/* The command line of docs/BOOT.md: blank-separated words, %XX for a byte, options before `--`, the program
+ * after. */
+#include "kernel/base/cmdline.h"
+#include "kernel/base/errno.h"
+#include "kernel/base/printf.h"
+#include "kernel/base/string.h"
+#include "mm/phys/phys.h"
+
+#define TEXT_MAX 65536
+
+struct cmdline cmdline = {.cwd = "/", .hostname = "moka"};
+
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+/* Decodes one word in place. False when a % is not followed by two digits or stands for a NUL. */
+static bool decode(char *word)
+{
+    char *out = word;
+    while (*word) {
+        if (*word != '%') {
+            *out++ = *word++;
+            continue;
+        }
+        int hi = hex_digit(word[1]), lo = hi < 0 ? -1 : hex_digit(word[2]);
+        if (lo < 0 || (hi == 0 && lo == 0))
+            return false;
+        *out++ = hi << 4 | lo;
+        word += 3;
+    }
+    *out = 0;
+    return true;
+}
+
+/* The rest of word behind key, or NULL when it does not start with it. */
+static const char *value_of(const char *word, const char *key)
+{
+    size_t n = strlen(key);
+    return strncmp(word, key, n) ? NULL : word + n;
+}
+
+static void add_limited(const char **array, u32 *count, u32 room, const char *value, const char *what)
+{
+    if (*count < room)
+        array[(*count)++] = value;
+    else
+        log_warn("moka: more than %u %s on the command line; the rest is ignored\n", room, what);
+}
+
+static void parse_option(const char *word)
+{
+    const char *v;
+    if (!strcmp(word, "verbose"))
+        cmdline.verbose = true;
+    else if (!strcmp(word, "strace"))
+        cmdline.strace = true;
+    else if (!strcmp(word, "stdin=null"))
+        cmdline.stdin_null = true;
+    else if ((v = value_of(word, "env=")))
+        cmdline.env[cmdline.envc++] = (char *)v;
+    else if ((v = value_of(word, "cwd=")))
+        cmdline.cwd = v;
+    else if ((v = value_of(word, "hostname=")))
+        cmdline.hostname = v;
+    else if ((v = value_of(word, "volume=")))
+        add_limited(cmdline.volumes, &cmdline.volume_count, ARRAY_LEN(cmdline.volumes), v, "volumes");
+    else if ((v = value_of(word, "virtio_mmio.device=")))
+        add_limited(cmdline.mmio_devices, &cmdline.mmio_device_count, ARRAY_LEN(cmdline.mmio_devices), v,
+                    "virtio-mmio devices");
+    else
+        log_warn("moka: unknown kernel option '%s' ignored\n", word);
+}
+
+static u32 count_words(const char *text)
+{
+    u32 n = 0;
+    for (; *text; n++) {
+        text += strspn(text, " ");
+        text += strcspn(text, " ");
+    }
+    return n;
+}
+
+int cmdline_parse(const char *text)
+{
+    if (strnlen(text, TEXT_MAX) == TEXT_MAX) {
+        log_error("moka: the kernel command line is longer than 64 KiB; pass fewer arguments\n");
+        return -EINVAL;
+    }
+    u32 words = count_words(text);
+    char *copy = kstrdup(text);
+    cmdline.env = kmalloc((words + 1) * sizeof(char *));
+    cmdline.argv = kmalloc((words + 1) * sizeof(char *));
+    if (!copy || !cmdline.env || !cmdline.argv) {
+        log_error("moka: out of memory while reading the kernel command line; give the VM more with -m\n");
+        return -ENOMEM;
+    }
+    bool program = false;
+    char *next = copy;
+    while (*(next += strspn(next, " "))) {
+        char *word = next;
+        next += strcspn(next, " ");
+        if (*next)
+            *next++ = 0;
+        /* QEMU puts its own words last, behind the program's arguments; an argument of that form has an
+         * escape in it. */
+        bool from_qemu = value_of(word, "virtio_mmio.device=");
+        if (!decode(word)) {
+            log_error("moka: bad %% escape in the kernel command line word '%s'\n", word);
+            return -EINVAL;
+        }
+        if (program && !from_qemu)
+            cmdline.argv[cmdline.argc++] = word;
+        else if (!strcmp(word, "--"))
+            program = true;
+        else
+            parse_option(word);
+    }
+    return 0;
+}

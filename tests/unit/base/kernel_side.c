@@ -1,0 +1,56 @@
+/* kernel/base compiled for the host: what it calls below itself, and a view for the test under other names.
+ */
+#define vsnprintf moka_vsnprintf
+#define snprintf  moka_snprintf
+#include "kernel/base/cmdline.c"
+#include "kernel/base/printf.c"
+
+char moka_last_error[512];
+
+void log_error(const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(moka_last_error, sizeof(moka_last_error), fmt, ap);
+    va_end(ap);
+}
+
+void log_warn(const char *fmt, ...)
+{
+}
+
+/* What the kernel allocates here lives for ever; the table keeps it reachable. */
+static void *kept[64];
+static u32 kept_count;
+extern void *calloc(size_t n, size_t size);
+
+void *kmalloc(size_t size)
+{
+    return kept[kept_count++] = calloc(1, size);
+}
+
+char *kstrdup(const char *s)
+{
+    char *copy = kmalloc(strlen(s) + 1);
+    return memcpy(copy, s, strlen(s) + 1);
+}
+
+int moka_cmdline_parse(const char *text)
+{
+    return cmdline_parse(text);
+}
+
+const char *moka_cmdline_arg(unsigned i)
+{
+    return cmdline.argv[i];
+}
+
+const char *moka_cmdline_env(unsigned i)
+{
+    return cmdline.env[i];
+}
+
+const char *moka_cmdline_mmio(unsigned i)
+{
+    return cmdline.mmio_devices[i];
+}
