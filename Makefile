@@ -101,3 +101,9 @@ UNIT_TESTS += $(B)/tests/unit/base
 $(B)/tests/unit/base: tests/unit/base/test_base.c tests/unit/base/kernel_side.c kernel/base/tree.c $(wildcard kernel/base/*.[ch])
 	@mkdir -p $(@D)
 	$(CC) $(HOST_TEST_CFLAGS) -Wno-format-security $(filter tests/%.c,$^) kernel/base/tree.c -o $@
+
+# ---- checks of structure and layout --------------------------------------------------------------------------------
+
+check: $(B)/.deps
+	tools/check-includes
+	tools/check-style

@@ -4,7 +4,6 @@
 #include "kernel/base/errno.h"
 #include "kernel/base/printf.h"
 #include "kernel/base/string.h"
-#include "mm/phys/phys.h"
 
 #define TEXT_MAX 65536
 
@@ -87,20 +86,21 @@ static u32 count_words(const char *text)
     return n;
 }
 
-int cmdline_parse(const char *text)
+int cmdline_parse(const char *text, void *(*alloc)(size_t size))
 {
     if (strnlen(text, TEXT_MAX) == TEXT_MAX) {
         log_error("moka: the kernel command line is longer than 64 KiB; pass fewer arguments\n");
         return -EINVAL;
     }
     u32 words = count_words(text);
-    char *copy = kstrdup(text);
-    cmdline.env = kmalloc((words + 1) * sizeof(char *));
-    cmdline.argv = kmalloc((words + 1) * sizeof(char *));
+    char *copy = alloc(strlen(text) + 1);
+    cmdline.env = alloc((words + 1) * sizeof(char *));
+    cmdline.argv = alloc((words + 1) * sizeof(char *));
     if (!copy || !cmdline.env || !cmdline.argv) {
         log_error("moka: out of memory while reading the kernel command line; give the VM more with -m\n");
         return -ENOMEM;
     }
+    memcpy(copy, text, strlen(text));
     bool program = false;
     char *next = copy;
     while (*(next += strspn(next, " "))) {

@@ -18,8 +18,10 @@ struct cmdline {
 };
 extern struct cmdline cmdline;
 
-/* Parses text (kept by the caller for ever is not needed: decoded copies are made with kmalloc). -EINVAL
- * after a log_error line that says what is wrong. */
-int cmdline_parse(const char *text);
+/*
+ * Parses text into copies made by alloc (zeroed memory, NULL when there is none), which are never freed.
+ * Before threads run. -EINVAL, -ENOMEM, after a log_error line that says what is wrong.
+ */
+int cmdline_parse(const char *text, void *(*alloc)(size_t size));
 
 #endif

@@ -35,7 +35,7 @@ _Noreturn void kernel_main(void)
 {
     arch_early_init(); /* CPU tables, serial port, boot_info */
     phys_init();       /* frames, direct map, kernel heap */
-    if (cmdline_parse(boot_info.cmdline))
+    if (cmdline_parse(boot_info.cmdline, kmalloc))
         shutdown(70);
     log_verbose = cmdline.verbose;
     sched_init(); /* this context becomes the first thread */

@@ -24,20 +24,14 @@ static void *kept[64];
 static u32 kept_count;
 extern void *calloc(size_t n, size_t size);
 
-void *kmalloc(size_t size)
+static void *alloc(size_t size)
 {
     return kept[kept_count++] = calloc(1, size);
 }
 
-char *kstrdup(const char *s)
-{
-    char *copy = kmalloc(strlen(s) + 1);
-    return memcpy(copy, s, strlen(s) + 1);
-}
-
 int moka_cmdline_parse(const char *text)
 {
-    return cmdline_parse(text);
+    return cmdline_parse(text, alloc);
 }
 
 const char *moka_cmdline_arg(unsigned i)
