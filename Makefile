@@ -107,3 +107,16 @@ $(B)/tests/unit/base: tests/unit/base/test_base.c tests/unit/base/kernel_side.c 
 check: $(B)/.deps
 	tools/check-includes
 	tools/check-style
+
+# ---- benchmarks ----------------------------------------------------------------------------------------------------
+
+$(B)/benchmarks/boot/Boot.jar: benchmarks/boot/Boot.java $(B)/.deps
+	@mkdir -p $(@D)/classes
+	javac --release 17 -d $(@D)/classes $<
+	jar --create --file $@ --main-class Boot -C $(@D)/classes .
+$(B)/benchmarks/boot/idle: benchmarks/boot/idle.c $(B)/.deps
+	@mkdir -p $(@D)
+	musl-gcc -static -O2 -Wall -Wextra -Werror $< -o $@
+
+bench: all $(B)/benchmarks/boot/Boot.jar $(B)/benchmarks/boot/idle
+	benchmarks/boot/run
