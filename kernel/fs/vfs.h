@@ -102,6 +102,8 @@ struct inode_ops {
     int (*rename)(struct inode *from, const char *name, u32 len, struct inode *inode, struct inode *to,
                   const char *to_name, u32 to_len, struct inode *replaced, u32 flags);
     ssize_t (*readlink)(struct inode *inode, char *buf, size_t size); /* bytes, no terminator */
+    /* A link that leads to an open file instead of a path (/proc/self/fd/N): a new reference. NULL: none. */
+    int (*jump)(struct inode *inode, struct file **out);
     int (*readdir)(struct inode *dir, struct file *file, u64 pos, vfs_dir_fn fn,
                    void *arg);                                /* "." and ".." included */
     int (*getattr)(struct inode *inode, struct vfs_stat *st); /* NULL: from the inode's fields */
@@ -164,6 +166,7 @@ struct file {
     u64 pos;
     struct inode *inode; /* one reference; anonymous files (pipes, eventfd ...) have one of the anon file
                             system or NULL */
+    struct dentry *dentry; /* one reference; where it was opened; NULL for anonymous files */
     char *path;          /* absolute path at open, kmalloc'ed, for /proc/self/fd and maps; "pipe:[n]",
                             "anon_inode:[eventfd]" ... */
     void *private;
@@ -203,11 +206,26 @@ void file_put(struct file *f); /* releases with the last reference */
  * file's own position under pos_lock. */
 ssize_t file_read(struct file *f, struct iov_iter *it, u64 *pos);
 ssize_t file_write(struct file *f, struct iov_iter *it, u64 *pos);
+/* lseek under pos_lock. The new position, or -ESPIPE, -EINVAL, -ENXIO. */
+s64 file_seek(struct file *f, s64 off, int whence);
+/* Calls fn for the entries of a directory from f's position on, which follows; fn must not touch program
+ * memory (an inode lock is held). 0, or what fn returned, or -ENOTDIR, -ENOENT (removed). */
+int file_readdir(struct file *f, vfs_dir_fn fn, void *arg);
 ssize_t file_read_kernel(struct file *f, void *buf, size_t n, u64 pos);
 ssize_t file_write_kernel(struct file *f, const void *buf, size_t n, u64 pos);
 
 /* ---- paths: all take absolute paths or paths relative to `at` (a directory inode, one reference kept by the
  * caller) ---- */
+
+/* Reference counts of inodes; the last put evicts. */
+static inline void inode_get(struct inode *inode)
+{
+    __atomic_add_fetch(&inode->refs, 1, __ATOMIC_RELAXED);
+}
+void inode_put(struct inode *inode); /* may be NULL */
+/* For inodes made outside kernel/fs (pipes, sockets): a zeroed one with refs 1, nlink 1, its times now, a new
+ * number on the anonymous file system, freed by kfree. NULL: out of memory. */
+struct inode *inode_anon(u32 mode);
 
 /* A place in the tree: name lookup result. Each holds references; vfs_path_put releases. */
 struct vfs_path {
@@ -229,6 +247,12 @@ ssize_t vfs_path_name(struct vfs_path p, char *buf, size_t size);
 int vfs_lookup(struct vfs_path at, const char *path, u32 flags, struct vfs_path *out);
 /* flags O_*, mode already masked by umask. The file's path is set. */
 int vfs_open(struct vfs_path at, const char *path, u32 flags, u32 mode, struct file **out);
+/* A second description of what f is open on, as opening /proc/self/fd/N does; for files without a name in the
+ * tree (pipes, sockets) f itself with one more reference. */
+int vfs_reopen(struct file *f, u32 flags, struct file **out);
+/* Opening a FIFO: may replace f->ops and set f->private, as inode_ops.open; blocks as fifo(7). Registered by
+ * the pipe code; NULL: -ENXIO. */
+extern int (*vfs_fifo_open)(struct inode *inode, struct file *f);
 struct vfs_path vfs_file_path(struct file *f); /* borrowed; dentry NULL for anonymous files */
 int vfs_mkdir(struct vfs_path at, const char *path, u32 mode);
 int vfs_mknod(struct vfs_path at, const char *path, u32 mode, u64 rdev);
@@ -252,6 +276,15 @@ struct vfs_time vfs_now(void);
 /* Copies between files without a program buffer (sendfile, copy_file_range, splice to a socket or pipe). */
 ssize_t vfs_splice(struct file *in, u64 *in_pos, struct file *out, u64 *out_pos, size_t n);
 
+/* The mounted file systems in order, for /proc/mounts and mountinfo; dir: where. Stops when fn is not 0. */
+struct vfs_mount_info {
+    const char *source, *type, *dir;
+    u64 dev;
+    u32 id, parent_id;
+    bool read_only;
+};
+int vfs_for_each_mount(int (*fn)(const struct vfs_mount_info *info, void *arg), void *arg);
+
 /* ---- record locks ---- */
 struct vfs_lock {
     u64 start, end; /* [start, end), end ~0: to infinity */
@@ -263,8 +296,12 @@ int vfs_lock(struct file *f, const struct vfs_lock *lock, bool wait); /* -EAGAIN
 void vfs_unlock(struct file *f, const struct vfs_lock *range);
 bool vfs_lock_test(struct file *f, const struct vfs_lock *lock, struct vfs_lock *conflict);
 
-/* ---- notifications (inotify): fs calls them, kernel/linux/inotify registers. Mask: IN_* of inotify(7). ----
+/*
+ * ---- notifications (inotify): fs calls them, kernel/linux/inotify registers. Mask: IN_* of inotify(7),
+ * IN_ISDIR included. ---- inode's watches get the event without a name, parent's watches with name; either
+ * may be NULL. Called with or without inode locks held: must not take one, nor touch program memory.
  */
+extern u32 vfs_watch_count; /* atomic; watches there are: the hook is called only when it is not 0 */
 extern void (*vfs_notify_hook)(struct inode *inode, struct inode *parent, const char *name, u32 mask,
                                u32 cookie);
 
@@ -300,6 +337,11 @@ int synth_dynamic_dir(const char *path, const struct synth_dir_ops *ops, void *c
 /* Inodes for synth_dir_ops.lookup: a link, a generated text, a directory. */
 struct inode *synth_inode_link(ssize_t (*target)(char *buf, size_t size, void *arg), void *arg);
 struct inode *synth_inode_file(int (*show)(struct seq *s, void *arg), void *arg);
+/* A link with the text of target that leads to the file get returns (a new reference, or NULL: -ENOENT). */
+struct inode *synth_inode_jump(ssize_t (*target)(char *buf, size_t size, void *arg),
+                               struct file *(*get)(void *arg), void *arg);
+/* A directory with computed entries (/proc/self/task/N). */
+struct inode *synth_inode_dir(const struct synth_dir_ops *ops, void *ctx);
 /* A character device under /dev with its own file operations. */
 int synth_device(const char *path, u32 major, u32 minor, const struct file_ops *ops, void *private);
 
