@@ -41,12 +41,12 @@ $(MUSL)/.unpacked: tools/fetch-source $(B)/.deps
 CC := gcc
 WARN := -Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare -Wvla
 KERNEL_DIRS := kernel mm sched virtio net jni-bridge/kernel jvm-balloon
-KERNEL_C := $(shell find $(KERNEL_DIRS) -name '*.c' | sort)
+KERNEL_C := $(filter-out kernel/linux/vdso/vdso.c,$(shell find $(KERNEL_DIRS) -name '*.c' | sort))
 KERNEL_S := $(shell find $(KERNEL_DIRS) -name '*.S' | sort)
 KERNEL_O := $(KERNEL_C:%.c=$(B)/%.o) $(KERNEL_S:%.S=$(B)/%.S.o)
 KERNEL_CFLAGS := -std=gnu17 -O2 -g -ffreestanding -mno-red-zone -mgeneral-regs-only -mcmodel=kernel -fno-pic -fno-pie \
 	-fno-stack-protector -fno-strict-aliasing -fno-delete-null-pointer-checks -fasynchronous-unwind-tables \
-	-fno-common -ffunction-sections -fno-builtin-printf -I. $(WARN)
+	-fno-common -ffunction-sections -fno-builtin-printf -I. -I$(B)/generated $(WARN)
 
 # musl's own compiler flags for the pieces compiled into the kernel: its headers, our code-generation rules.
 MUSL_C := $(addprefix src/string/,memchr.c memrchr.c memcmp.c strlen.c strnlen.c strcmp.c strncmp.c strchr.c \
@@ -76,9 +76,24 @@ $(B)/%.o: %.c
 	$(CC) $(KERNEL_CFLAGS) -MMD -MP -c $< -o $@
 $(B)/%.S.o: %.S
 	@mkdir -p $(@D)
-	$(CC) -D__ASSEMBLER__ -I. -g -MMD -MP -c $< -o $@
+	$(CC) -D__ASSEMBLER__ $(ASFLAGS_EXTRA) -I. -I$(B)/generated -g -MMD -MP -c $< -o $@
 
 -include $(KERNEL_O:.o=.d)
+
+# The vDSO is program code: linked by itself, then embedded; the kernel learns where its clock pointer lies.
+VDSO := $(B)/kernel/linux/vdso/vdso.so
+VDSO_OFFSETS := $(B)/generated/kernel/linux/vdso/vdso_offsets.h
+$(VDSO): kernel/linux/vdso/vdso.c kernel/linux/vdso/vdso_abi.h kernel/linux/vdso/vdso.ld kernel/linux/vdso/vdso.map kernel/arch/x86_64/arch.h kernel/arch/x86_64/cpu.h
+	@mkdir -p $(@D)
+	$(CC) -std=gnu17 -O2 -ffreestanding -fPIC -shared -nostdlib -mgeneral-regs-only -fno-stack-protector -fasynchronous-unwind-tables $(WARN) -I. \
+	  -Wl,-soname,linux-vdso.so.1,--hash-style=both,--build-id=none,--eh-frame-hdr,-Bsymbolic,-z,noexecstack,-z,max-page-size=4096,--version-script=kernel/linux/vdso/vdso.map -T kernel/linux/vdso/vdso.ld $< -o $@
+$(VDSO_OFFSETS): $(VDSO)
+	@mkdir -p $(@D)
+	@! readelf -rW $< | grep -q R_X86_64 || { echo "the vDSO must not need relocation"; exit 1; }
+	@nm $< | awk '$$3 == "vdso_clock" { print "#define VDSO_CLOCK_OFFSET 0x" $$1 "UL"; found = 1 } END { exit !found }' > $@
+$(B)/kernel/linux/vdso/image.S.o: $(VDSO)
+$(B)/kernel/linux/vdso/image.S.o: private ASFLAGS_EXTRA := -DVDSO_FILE='"$(VDSO)"'
+$(B)/kernel/linux/vdso/map.o: $(VDSO_OFFSETS)
 
 KERNEL := $(B)/moka-kernel
 .PHONY: kernel-only
