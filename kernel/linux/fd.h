@@ -1,0 +1,47 @@
+/*
+ * The descriptor table.
+ *
+ * Looking a descriptor up takes no lock and is one compare-and-exchange: a slot holds the file's address and
+ * a stock of references that were taken in advance (counted in file->refs); a lookup takes one out of the
+ * stock, closing gives the rest of it back. So a lookup that races with close either gets a reference or
+ * EBADF. All functions may sleep.
+ */
+#ifndef MOKA_LINUX_FD_H
+#define MOKA_LINUX_FD_H
+
+#include "kernel/fs/vfs.h"
+
+#define FD_LIMIT_HARD 1048576u
+#define FD_LIMIT_SOFT 65536u
+
+/* The file of fd with a reference of the caller's (file_put), or NULL: not open (EBADF). */
+struct file *fd_get(int fd);
+/* The same, and NULL too when it was opened with O_PATH: for everything that does I/O. */
+struct file *fd_get_io(int fd);
+
+/*
+ * Gives f the lowest free descriptor >= min. flags: O_CLOEXEC is looked at, nothing else. Takes over the
+ * caller's reference, on failure too (it is dropped then). The descriptor, -EMFILE, -EINVAL (min beyond the
+ * limit), -ENOMEM.
+ */
+int fd_install(struct file *f, u32 min, u32 flags);
+/*
+ * The same for a pair (pipe2, socketpair); the numbers go to the program's int[2] at fds. Both references are
+ * taken over. 0, -EMFILE, -EFAULT (nothing is left open), -ENOMEM.
+ */
+int fd_install_pair(struct file *a, struct file *b, u32 flags, int *fds);
+/* dup2/dup3: makes `to` mean f, closing what was there. Takes over the reference. `to`, or -EBADF, -ENOMEM.
+ */
+int fd_replace(int to, struct file *f, u32 flags);
+/* 0, -EBADF, or what the file's flush said (closed nevertheless). */
+int fd_close(int fd);
+/* FD_CLOEXEC of an open descriptor: 0/1, or -EBADF. */
+int fd_get_cloexec(int fd);
+int fd_set_cloexec(int fd, bool on);
+/* The lowest open descriptor >= fd, or -1: for /proc/self/fd and close_range. */
+int fd_next(int fd);
+/* Called after a descriptor was closed and its file may have other references: epoll drops what it watched
+ * through (fd, file). Registered once at boot. */
+extern void (*fd_closed_hook)(int fd, struct file *f);
+
+#endif
