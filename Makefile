@@ -14,7 +14,7 @@ MAKEFLAGS += --no-builtin-rules
 # ---- dependencies ------------------------------------------------------------------------------------------------
 
 PACKAGES := build-essential clang-format dpkg-dev python3 qemu-system-x86 openjdk-17-jdk-headless erofs-utils \
-            musl-tools spin libunwind-dev busybox-static
+            musl-tools spin libunwind-dev busybox-static zlib1g-dev
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
 .PHONY: deps
@@ -101,10 +101,49 @@ kernel-only: $(KERNEL)
 $(KERNEL): kernel/arch/x86_64/kernel.ld $(KERNEL_O) $(MUSL_O)
 	$(CC) -nostdlib -static -no-pie -Wl,-z,max-page-size=4096,-z,noexecstack,--gc-sections,--build-id=none -T $< -o $@ $(KERNEL_O) $(MUSL_O) -lgcc
 
+# ---- the moka command (host side) and the launcher (guest side) -----------------------------------------------------
+
+JDK := /usr/lib/jvm/java-17-openjdk-amd64
+PREFIX ?= /usr/local
+HOST_CFLAGS := -std=gnu17 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Werror -Wno-missing-field-initializers -I.
+LAUNCHER_CFLAGS := $(HOST_CFLAGS) -I$(JDK)/include -I$(JDK)/include/linux
+MOKA := $(B)/moka
+LAUNCHER := $(B)/moka-launcher
+MOKA_O := $(patsubst %.c,$(B)/host/%.o,$(wildcard java-launcher/host/*.c))
+LAUNCHER_O := $(patsubst %.c,$(B)/host/%.o,$(wildcard java-launcher/guest/*.c))
+EXAMPLES := $(patsubst examples/%.java,$(B)/examples/%.jar,$(wildcard examples/*.java))
+
+$(B)/host/java-launcher/guest/%.o: java-launcher/guest/%.c | $(B)/.deps
+	@mkdir -p $(@D)
+	$(CC) $(LAUNCHER_CFLAGS) -MMD -MP -c $< -o $@
+$(B)/host/java-launcher/host/%.o: java-launcher/host/%.c | $(B)/.deps
+	@mkdir -p $(@D)
+	$(CC) $(HOST_CFLAGS) -MMD -MP -c $< -o $@
+$(MOKA): $(MOKA_O)
+	$(CC) -o $@ $^ -lz
+$(LAUNCHER): $(LAUNCHER_O)
+	$(CC) -o $@ $^
+
+$(B)/examples/%.jar: examples/%.java | $(B)/.deps
+	@mkdir -p $(B)/examples/$*
+	$(JDK)/bin/javac --release 17 -d $(B)/examples/$* $<
+	$(JDK)/bin/jar --create --file $@ --main-class $* -C $(B)/examples/$* .
+
+-include $(MOKA_O:.o=.d) $(LAUNCHER_O:.o=.d)
+
+.PHONY: install
+install: $(MOKA) $(LAUNCHER) $(KERNEL)
+	install -D $(MOKA) $(DESTDIR)$(PREFIX)/bin/moka
+	install -D $(LAUNCHER) $(DESTDIR)$(PREFIX)/lib/moka/moka-launcher
+	install -D $(KERNEL) $(DESTDIR)$(PREFIX)/lib/moka/moka-kernel
+
 # ---- everything ----------------------------------------------------------------------------------------------------
 
 .PHONY: all run test bench check clean
-all: $(B)/.deps $(KERNEL)
+all: $(B)/.deps $(KERNEL) $(MOKA) $(LAUNCHER) $(EXAMPLES)
+
+run: all
+	$(MOKA) run $(B)/examples/Hello.jar
 
 clean:
 	rm -rf $(B)

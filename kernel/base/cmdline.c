@@ -18,10 +18,13 @@ static int hex_digit(char c)
     return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
-/* Decodes one word in place. False when a % is not followed by two digits or stands for a NUL. */
+/* Decodes one word in place; a lone % is the empty word. False when a % is not followed by two digits or
+ * stands for a NUL. */
 static bool decode(char *word)
 {
     char *out = word;
+    if (!strcmp(word, "%"))
+        *word = 0;
     while (*word) {
         if (*word != '%') {
             *out++ = *word++;

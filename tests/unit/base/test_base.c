@@ -120,13 +120,14 @@ static void test_printf(void)
 static void test_cmdline(void)
 {
     assert(moka_cmdline_parse("verbose env=A=b%20c env=D= -- /bin/x -a %2d%25 two%20words "
-                              "%76irtio_mmio.device=mine virtio_mmio.device=512@0xfeb00e00:12") == 0);
+                              "%76irtio_mmio.device=mine % virtio_mmio.device=512@0xfeb00e00:12") == 0);
     assert(!strcmp(moka_cmdline_env(0), "A=b c") && !strcmp(moka_cmdline_env(1), "D=") &&
            !moka_cmdline_env(2));
     assert(!strcmp(moka_cmdline_arg(0), "/bin/x") && !strcmp(moka_cmdline_arg(2), "-%"));
     assert(!strcmp(moka_cmdline_arg(3), "two words") &&
            !strcmp(moka_cmdline_arg(4), "virtio_mmio.device=mine"));
-    assert(!moka_cmdline_arg(5) && !strcmp(moka_cmdline_mmio(0), "512@0xfeb00e00:12"));
+    assert(!strcmp(moka_cmdline_arg(5), "") && !moka_cmdline_arg(6) &&
+           !strcmp(moka_cmdline_mmio(0), "512@0xfeb00e00:12"));
     assert(moka_cmdline_parse("bad%2") == -EINVAL && strstr(moka_last_error, "bad%2"));
     assert(moka_cmdline_parse("bad%00") == -EINVAL);
     puts("ok base/cmdline");

@@ -1,0 +1,300 @@
+/*
+ * The launcher: the program the kernel starts when the image holds a JAR.
+ *
+ *   /moka/launcher [-JOPTION]... [--] [ARGUMENT]...
+ *
+ * It creates the Java virtual machine through the JNI invocation API (JNI specification, chapter 5) and runs
+ * `main`, as the JDK's own java command does: JVM options from the image and from -J, the main class found
+ * and checked by the class library's sun.launcher.LauncherHelper (so Launcher-Agent, Add-Opens, JavaFX and
+ * every error message are the JDK's own), `main` on a thread of its own with a stack of the size Java threads
+ * have. Status: 0 when main returns and the last non-daemon thread has ended, 1 after an uncaught exception
+ * or when the JVM cannot be created, and System.exit's own otherwise.
+ *
+ * Environment: MOKA_LAUNCH_CONF names another configuration than /moka/launch.conf (for tests on the host),
+ * JDK_JAVA_OPTIONS holds further JVM options as for the java command; JAVA_TOOL_OPTIONS is the JVM's own
+ * business.
+ */
+#include "java-launcher/guest/conf.h"
+#include "java-launcher/guest/options.h"
+
+#include <dlfcn.h>
+#include <jni.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+typedef jint create_vm_fn(JavaVM **, void **, void *);
+
+struct launch {
+    struct launch_conf conf;
+    char **args; /* the program's own, NULL-terminated */
+    create_vm_fn *create_vm;
+    int status;
+};
+
+/* Moves the leading -J words of ARGV to the options; what is left are the program's arguments. */
+static char **take_arguments(char **argv, struct words *options)
+{
+    char **a = argv + 1;
+    for (; *a && !strncmp(*a, "-J", 2); a++)
+        words_add(options, *a + 2);
+    return *a && !strcmp(*a, "--") ? a + 1 : a;
+}
+
+static char *xprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+static char *xprintf(const char *fmt, ...)
+{
+    char *s;
+    va_list ap;
+    va_start(ap, fmt);
+    if (vasprintf(&s, fmt, ap) < 0)
+        fail("out of memory");
+    va_end(ap);
+    return s;
+}
+
+/* What the java command tells the JVM about the command line; jcmd, JMX and crash reports show it. */
+static char *java_command(const char *main, char **args)
+{
+    size_t len = strlen(main) + sizeof "-Dsun.java.command=";
+    for (char **a = args; *a; a++)
+        len += strlen(*a) + 1;
+    char *s = malloc(len), *end = s;
+    if (!s)
+        fail("out of memory");
+    end = stpcpy(stpcpy(end, "-Dsun.java.command="), main);
+    for (char **a = args; *a; a++) {
+        *end++ = ' ';
+        end = stpcpy(end, *a);
+    }
+    return s;
+}
+
+/* The heap limit goes first and as a percentage: any -Xmx or -XX:MaxRAMPercentage of the user's, on the
+ * command line or in JAVA_TOOL_OPTIONS, then has the last word. Two options, because the JVM takes
+ * MinRAMPercentage on small machines. */
+static void add_defaults(struct words *options, uint64_t total)
+{
+    double percent = heap_percent(total);
+    words_add(options, xprintf("-XX:MaxRAMPercentage=%.2f", percent));
+    words_add(options, xprintf("-XX:MinRAMPercentage=%.2f", percent));
+}
+
+static void note_memory_tracking(const struct words *options)
+{
+    static const char flag[] = "-XX:NativeMemoryTracking=";
+    for (size_t i = 0; i < options->n;
+         i++) /* before JDK 18 the JVM learns this early enough only from the environment */
+        if (!strncmp(options->v[i], flag, sizeof flag - 1))
+            setenv(xprintf("NMT_LEVEL_%d", getpid()), options->v[i] + sizeof flag - 1, 1);
+}
+
+static void collect_options(struct launch *l, char **argv)
+{
+    struct words image = l->conf.options, all = {0}, user = {0};
+    uint64_t total = memory_total();
+    const char *env = getenv("JDK_JAVA_OPTIONS");
+
+    add_defaults(&all, total);
+    for (size_t i = 0; i < image.n; i++)
+        words_add(&all, image.v[i]);
+    if (env) {
+        fprintf(stderr, "NOTE: Picked up JDK_JAVA_OPTIONS: %s\n", env);
+        if (split_words(env, &user) < 0)
+            fail("JDK_JAVA_OPTIONS: a quote is not closed");
+    }
+    l->args = take_arguments(argv, &user);
+    for (size_t i = 0; i < user.n; i++)
+        words_add(&all, user.v[i]);
+    words_add(&all, java_command(l->conf.command ? l->conf.command : l->conf.main, l->args));
+    options_finish(&all, total);
+    note_memory_tracking(&all);
+    l->conf.options = all;
+}
+
+static JNIEnv *create_jvm(struct launch *l, JavaVM **vm)
+{
+    struct words *o = &l->conf.options;
+    JavaVMOption *options = calloc(o->n, sizeof *options);
+    JNIEnv *env;
+    if (!options)
+        fail("out of memory");
+    for (size_t i = 0; i < o->n; i++)
+        options[i].optionString = o->v[i];
+    JavaVMInitArgs args = {JNI_VERSION_1_8, (jint)o->n, options, JNI_FALSE};
+    if (l->create_vm(vm, (void **)&env, &args) != JNI_OK)
+        fail("the Java virtual machine could not be created (this VM has %llu MiB; -m gives it more)",
+             (unsigned long long)(memory_total() >> 20));
+    free(options);
+    return env;
+}
+
+/* A Java exception is pending, or a method of the class library is not there: nothing sensible can follow. */
+static void check(JNIEnv *env, const void *result, const char *what)
+{
+    if (result)
+        return;
+    if ((*env)->ExceptionCheck(env))
+        (*env)->ExceptionDescribe(env);
+    fail("this JDK's class library has no usable %s", what);
+}
+
+static int is_ascii(const char *s)
+{
+    for (; *s; s++)
+        if (*s & 0x80)
+            return 0;
+    return 1;
+}
+
+/* Arguments are bytes in the platform's encoding; LauncherHelper decodes those that are not plain ASCII. */
+static jstring platform_string(JNIEnv *env, jclass helper, const char *s)
+{
+    if (is_ascii(s))
+        return (*env)->NewStringUTF(env, s);
+    jmethodID make = (*env)->GetStaticMethodID(env, helper, "makePlatformString", "(Z[B)Ljava/lang/String;");
+    check(env, make, "LauncherHelper.makePlatformString");
+    jsize len = (jsize)strlen(s);
+    jbyteArray bytes = (*env)->NewByteArray(env, len);
+    check(env, bytes, "byte array");
+    (*env)->SetByteArrayRegion(env, bytes, 0, len, (const jbyte *)s);
+    jstring string = (*env)->CallStaticObjectMethod(env, helper, make, JNI_TRUE, bytes);
+    (*env)->DeleteLocalRef(env, bytes);
+    return string;
+}
+
+static jobjectArray string_array(JNIEnv *env, jclass helper, char **args)
+{
+    jsize n = 0;
+    while (args[n])
+        n++;
+    jclass string_class = (*env)->FindClass(env, "java/lang/String");
+    check(env, string_class, "java.lang.String");
+    jobjectArray array = (*env)->NewObjectArray(env, n, string_class, NULL);
+    check(env, array, "string array");
+    for (jsize i = 0; i < n; i++) {
+        jstring s = platform_string(env, helper, args[i]);
+        check(env, s, "argument");
+        (*env)->SetObjectArrayElement(env, array, i, s);
+        (*env)->DeleteLocalRef(env, s);
+    }
+    return array;
+}
+
+/* Values of LauncherHelper's `mode` parameter. */
+enum { LM_CLASS = 1, LM_JAR = 2, LM_MODULE = 3 };
+
+static jclass load_main(JNIEnv *env, jclass helper, const struct launch_conf *conf)
+{
+    int mode = conf->mode_jar ? LM_JAR : strchr(conf->main, '/') ? LM_MODULE : LM_CLASS;
+    jmethodID load =
+        (*env)->GetStaticMethodID(env, helper, "checkAndLoadMain", "(ZILjava/lang/String;)Ljava/lang/Class;");
+    check(env, load, "LauncherHelper.checkAndLoadMain");
+    jstring what = platform_string(env, helper, conf->main);
+    check(env, what, "main class name");
+    return (*env)->CallStaticObjectMethod(env, helper, load, JNI_TRUE, mode, what);
+}
+
+/* A boolean field that only newer class libraries have; DEFAULT where it is missing. */
+static int helper_flag(JNIEnv *env, jclass helper, const char *name, int otherwise)
+{
+    jfieldID field = (*env)->GetStaticFieldID(env, helper, name, "Z");
+    if (field)
+        return (*env)->GetStaticBooleanField(env, helper, field);
+    (*env)->ExceptionClear(env);
+    return otherwise;
+}
+
+/* `main` may be static or not, with or without arguments, since JEP 512; LauncherHelper has found out which.
+ */
+static void call_main(JNIEnv *env, jclass helper, jclass main_class, jobjectArray args)
+{
+    int is_static = 1, no_args = 0;
+    jmethodID m = (*env)->GetStaticMethodID(env, main_class, "main", "([Ljava/lang/String;)V");
+    if (!m) {
+        (*env)->ExceptionClear(env);
+        is_static = helper_flag(env, helper, "isStaticMain", 1);
+        no_args = helper_flag(env, helper, "noArgMain", 0);
+        const char *sig = no_args ? "()V" : "([Ljava/lang/String;)V";
+        m = is_static ? (*env)->GetStaticMethodID(env, main_class, "main", sig)
+                      : (*env)->GetMethodID(env, main_class, "main", sig);
+        check(env, m, "main method");
+    }
+    if (is_static) {
+        (*env)->CallStaticVoidMethod(env, main_class, m, args);
+        return;
+    }
+    jmethodID init = (*env)->GetMethodID(env, main_class, "<init>", "()V");
+    jobject object = init ? (*env)->NewObject(env, main_class, init) : NULL;
+    if (object)
+        (*env)->CallVoidMethod(env, object, m, args);
+}
+
+/* Runs on the thread that Java calls "main". */
+static void *run_java(void *arg)
+{
+    struct launch *l = arg;
+    JavaVM *vm;
+    JNIEnv *env = create_jvm(l, &vm);
+    jclass helper = (*env)->FindClass(env, "sun/launcher/LauncherHelper");
+    check(env, helper, "sun.launcher.LauncherHelper");
+    jclass main_class = load_main(env, helper, &l->conf);
+    if (main_class)
+        call_main(env, helper, main_class, string_array(env, helper, l->args));
+    l->status = (*env)->ExceptionCheck(env) || !main_class;
+    /* Detaching hands a pending exception to the thread's uncaught exception handler, which prints the trace.
+     */
+    if ((*vm)->DetachCurrentThread(vm) != JNI_OK)
+        l->status = 1;
+    (*vm)->DestroyJavaVM(
+        vm); /* returns when the last non-daemon thread has ended and the shutdown hooks have run */
+    return NULL;
+}
+
+static void load_jvm(struct launch *l)
+{
+    void *jvm = dlopen(l->conf.libjvm, RTLD_NOW | RTLD_GLOBAL);
+    if (!jvm)
+        fail("%s", dlerror());
+    l->create_vm = (create_vm_fn *)(uintptr_t)dlsym(jvm, "JNI_CreateJavaVM");
+    if (!l->create_vm)
+        fail("%s is not a Java virtual machine", l->conf.libjvm);
+}
+
+/* The stack of the main thread: what -Xss says, else what HotSpot gives every Java thread on x86-64
+ * (ThreadStackSize), as the java command does. */
+static size_t main_stack_size(const struct words *options)
+{
+    enum { STANDARD = 1 << 20, LEAST = 256 << 10, PAGE = 4096 };
+    uint64_t size = options_stack_size(options);
+    if (!size)
+        size = STANDARD;
+    if (size < LEAST)
+        size = LEAST;
+    return (size + PAGE - 1) & ~(uint64_t)(PAGE - 1);
+}
+
+int main(int argc, char **argv)
+{
+    static struct launch l;
+    pthread_attr_t attr;
+    pthread_t thread;
+    const char *conf = getenv("MOKA_LAUNCH_CONF");
+    (void)argc;
+
+    conf_read(conf ? conf : "/moka/launch.conf", &l.conf);
+    collect_options(&l, argv);
+    /* Without a locale the JDK would take file names and arguments for ASCII. */
+    if (!getenv("LC_ALL") && !getenv("LC_CTYPE") && !getenv("LANG"))
+        setenv("LC_CTYPE", "C.UTF-8", 1);
+    load_jvm(&l);
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, main_stack_size(&l.conf.options));
+    if (pthread_create(&thread, &attr, run_java, &l))
+        fail("cannot create the main thread: %m");
+    pthread_join(thread, NULL);
+    return l.status;
+}

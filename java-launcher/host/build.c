@@ -1,0 +1,264 @@
+/*
+ * Building images: what goes into the root file system, and when it can be taken from the cache instead.
+ */
+#include "java-launcher/host/app.h"
+#include "java-launcher/host/cache.h"
+#include "java-launcher/host/cds.h"
+#include "java-launcher/host/cmdline.h"
+#include "java-launcher/host/image.h"
+#include "java-launcher/host/install.h"
+#include "java-launcher/host/jdk.h"
+#include "java-launcher/host/sha256.h"
+#include "java-launcher/host/stage.h"
+
+#include <errno.h>
+#include <ftw.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static const char launcher_path[] = "/moka/launcher";
+static const char locale_file[] = "/usr/lib/locale/C.utf8/LC_CTYPE";
+static const char system_cache[] = "/etc/ld.so.cache";
+
+static void make_erofs(const struct stage *s, const char *uuid_key, const char *to)
+{
+    struct buf text = {0};
+    char *uuid =
+        fmt("%.8s-%.4s-4%.3s-8%.3s-%.12s", uuid_key, uuid_key + 8, uuid_key + 12, uuid_key + 4, uuid_key + 8);
+    char *argv[] = {
+        "mkfs.erofs", "-x-1",  "--all-root", fmt("-T%d", STAGE_TIME), "-Eforce-inode-compact", "-U", uuid,
+        (char *)to,   s->root, NULL};
+    progress("making the image");
+    if (!find_program(argv[0]))
+        die("mkfs.erofs is not installed (Debian: apt-get install erofs-utils)");
+    int status = run_command(argv, &text, &text);
+    if (status != 0)
+        die("mkfs.erofs failed (status %d): %s", status, text.n ? text.p : "");
+}
+
+static void stage_additions(struct stage *s, const struct options *o)
+{
+    for (size_t i = 0; i < o->n_additions; i++)
+        stage_copy(s, o->additions[i].host, o->additions[i].guest);
+}
+
+/* ---- Java ---- */
+
+static struct libs *walk_libs;
+
+static int add_if_library(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)st, (void)ftw;
+    if (type == FTW_F && ends_with(path, ".so") && !ends_with(path, "/libjvm.so"))
+        libs_add(walk_libs, path);
+    return 0;
+}
+
+/* The libraries that those of the runtime need from this machine. libjvm comes first: the others name it
+ * without saying where it is, as it is always loaded before them. */
+static void stage_runtime(struct stage *s, const char *runtime)
+{
+    struct libs l = {0};
+    int err = copy_tree(runtime, stage_path(s, "/jvm"), true);
+    if (err)
+        die("cannot copy the Java runtime: %s", strerror(-err));
+    libs_add(&l, fmt("%s/lib/server/libjvm.so", runtime));
+    walk_libs = &l;
+    nftw(fmt("%s/lib", runtime), add_if_library, 16, FTW_PHYS);
+    libs_add_optional(&l, "libgcc_s.so.1"); /* glibc opens it for pthread_exit and backtrace */
+    stage_libs(s, &l, runtime, true);
+}
+
+static void conf_line(struct buf *b, const char *key, const char *value)
+{
+    struct buf word = {0};
+    cmdline_add(&word, value);
+    buf_printf(b, "%s %s\n", key, word.p);
+}
+
+static void stage_launcher(struct stage *s, const struct app *a)
+{
+    struct libs l = {0};
+    struct buf conf = {0};
+    char *launcher = install_file("moka-launcher");
+    if (libs_add(&l, launcher) < 0)
+        die("%s is not an executable", launcher);
+    stage_libs(s, &l, path_dir(launcher), false);
+    stage_copy(s, launcher, launcher_path);
+    if (is_file(locale_file))
+        stage_copy(s, locale_file, locale_file);
+    conf_line(&conf, "libjvm", "/jvm/lib/server/libjvm.so");
+    conf_line(&conf, "mode", a->start_jar ? "jar" : "class");
+    conf_line(&conf, "main", a->start_jar ? a->command : a->main_class);
+    conf_line(&conf, "command", a->command);
+    conf_line(&conf, "option", fmt("-Djava.class.path=%s", app_class_path(a)));
+    conf_line(&conf, "option", "-XX:SharedArchiveFile=" CDS_ARCHIVE);
+    conf_line(&conf, "option", "-XX:-UsePerfData"); /* statistics for other processes: there are none */
+    stage_text(s, "/moka/launch.conf", conf.p);
+}
+
+static void build_java(const struct options *o, const struct app *a, const struct jdk *j, const char *cache,
+                       struct stage *s)
+{
+    struct strvec files = {0}, modules = {0};
+    app_files(a, &files);
+    progress("looking up the modules it uses");
+    jdk_modules(j, files.v, a->has_nested, o->modules.n ? o->modules.v : (char *[]){NULL}, &modules);
+    note("modules: %s", vec_join(&modules, ","));
+    char *runtime = jdk_runtime(j, &modules, cache);
+    progress("copying files");
+    stage_runtime(s, runtime);
+    stage_launcher(s, a);
+    app_stage(a, s);
+    stage_additions(s, o);
+    stage_finish(s);
+    progress("making the class data archive");
+    if (cds_dump(s, a))
+        chmod(stage_path(s, CDS_ARCHIVE), 0644);
+}
+
+/* ---- any program ---- */
+
+static char *exec_path(const struct options *o)
+{
+    char *found = find_program(o->exec);
+    if (found)
+        return path_absolute(found);
+    if (is_file(o->exec))
+        die("%s is not executable", o->exec);
+    if (is_dir(o->exec))
+        die("%s is a directory", o->exec);
+    die("no such program: %s", o->exec);
+}
+
+static void read_exec(struct libs *l, const char *path)
+{
+    int err = libs_add(l, path);
+    if (err == -ENOEXEC)
+        die("%s is not an x86-64 Linux executable", path);
+    if (err)
+        die("cannot read %s: %s", path, strerror(-err));
+    if (!l->v[0]->elf.executable)
+        die("%s is a shared library, not a program", path);
+}
+
+static void build_exec(const struct options *o, const char *path, const struct libs *l, struct stage *s)
+{
+    stage_libs(s, l, NULL, false);
+    struct stat st;
+    if (lstat(stage_path(s, path), &st) <
+        0) /* under a path with links in it, it was staged where they lead */
+        stage_copy(s, path, path);
+    if (l->v[0]->elf.interpreter && is_file(locale_file))
+        stage_copy(s, locale_file, locale_file);
+    stage_additions(s, o);
+    stage_finish(s);
+}
+
+/* ---- the cache ---- */
+
+static void key_common(const struct options *o, struct sha256 *key)
+{
+    sha256_init(key);
+    key_str(key, "image 1 " MOKA_VERSION);
+    key_file(key, "/proc/self/exe");
+    key_file(key, system_cache);
+    for (size_t i = 0; i < o->n_additions; i++) {
+        key_str(key, o->additions[i].guest);
+        key_tree(key, o->additions[i].host);
+    }
+}
+
+static char *java_key(const struct options *o, const struct app *a, const struct jdk *j)
+{
+    struct sha256 key;
+    key_common(o, &key);
+    key_str(&key, "java");
+    key_file(&key, install_file("moka-launcher"));
+    key_file(&key, "/lib/x86_64-linux-gnu/libc.so.6");
+    jdk_key(j, &key);
+    app_key(a, &key);
+    for (size_t i = 0; i < o->modules.n; i++)
+        key_str(&key, o->modules.v[i]);
+    return key_name(&key);
+}
+
+static char *exec_key(const struct options *o, const struct libs *l)
+{
+    struct sha256 key;
+    key_common(o, &key);
+    key_str(&key, "exec");
+    for (size_t i = 0; i < l->n; i++)
+        key_file(&key, l->v[i]->path);
+    return key_name(&key);
+}
+
+/* Begins a stage in a directory of its own; *TEMP is what to remove afterwards. */
+static void begin(struct stage *s, const char *cache, char **temp)
+{
+    *temp = cache_temp(cache);
+    stage_init(s, fmt("%s/root", *temp));
+}
+
+static void finish(const struct stage *s, const struct image *im, const char *key, char *temp)
+{
+    char *file = fmt("%s/image", temp);
+    make_erofs(s, key, file);
+    image_seal(im, file, file);
+    cache_publish(file, im->path);
+    remove_tree(temp);
+    progress(NULL);
+}
+
+static void image_for_java(struct image *im, const struct options *o, const char *cache)
+{
+    struct app a;
+    struct jdk j;
+    app_open(&a, o);
+    jdk_find(&j, o->jdk);
+    app_check(&a, o, &j);
+    char *key = java_key(o, &a, &j), *temp;
+    im->path = fmt("%s/image/%s.img", cache, key);
+    im->program = xstrdup(launcher_path);
+    im->java = true;
+    int lock = cache_lock(im->path);
+    if (!is_file(im->path)) {
+        struct stage s;
+        begin(&s, cache, &temp);
+        build_java(o, &a, &j, cache, &s);
+        finish(&s, im, key, temp);
+        cache_tidy(cache);
+    }
+    cache_unlock(lock);
+}
+
+static void image_for_exec(struct image *im, const struct options *o, const char *cache)
+{
+    struct libs l = {0};
+    char *path = exec_path(o);
+    read_exec(&l, path);
+    char *key = exec_key(o, &l), *temp;
+    im->path = fmt("%s/image/%s.img", cache, key);
+    im->program = path;
+    int lock = cache_lock(im->path);
+    if (!is_file(im->path)) {
+        struct stage s;
+        begin(&s, cache, &temp);
+        build_exec(o, path, &l, &s);
+        finish(&s, im, key, temp);
+        cache_tidy(cache);
+    }
+    cache_unlock(lock);
+}
+
+void image_for(struct image *im, const struct options *o)
+{
+    char *cache = cache_dir();
+    memset(im, 0, sizeof *im);
+    if (o->exec)
+        image_for_exec(im, o, cache);
+    else
+        image_for_java(im, o, cache);
+    note("image %s", im->path);
+}

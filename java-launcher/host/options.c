@@ -1,0 +1,383 @@
+#include "java-launcher/host/options.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    OPT_JDK = 256,
+    OPT_MAIN,
+    OPT_CLASSPATH,
+    OPT_ADD,
+    OPT_NAME,
+    OPT_ACCEL,
+    OPT_STRACE,
+    OPT_GDB,
+    OPT_DRY_RUN,
+    OPT_EXEC,
+    OPT_MACHINE,
+    OPT_KERNEL,
+    OPT_MODULES,
+    OPT_VERBOSE,
+};
+
+enum { MAX_CPUS = 32, LEAST_MEMORY = 16 << 20 };
+
+static const struct option long_options[] = {
+    {"memory", required_argument, NULL, 'm'},
+    {"cpus", required_argument, NULL, 'c'},
+    {"volume", required_argument, NULL, 'v'},
+    {"env", required_argument, NULL, 'e'},
+    {"jvm", required_argument, NULL, 'J'},
+    {"workdir", required_argument, NULL, 'w'},
+    {"output", required_argument, NULL, 'o'},
+    {"help", no_argument, NULL, 'h'},
+    {"jdk", required_argument, NULL, OPT_JDK},
+    {"main", required_argument, NULL, OPT_MAIN},
+    {"classpath", required_argument, NULL, OPT_CLASSPATH},
+    {"class-path", required_argument, NULL, OPT_CLASSPATH},
+    {"add", required_argument, NULL, OPT_ADD},
+    {"name", required_argument, NULL, OPT_NAME},
+    {"accel", required_argument, NULL, OPT_ACCEL},
+    {"strace", no_argument, NULL, OPT_STRACE},
+    {"gdb", no_argument, NULL, OPT_GDB},
+    {"dry-run", no_argument, NULL, OPT_DRY_RUN},
+    {"exec", required_argument, NULL, OPT_EXEC},
+    {"machine", required_argument, NULL, OPT_MACHINE},
+    {"kernel", required_argument, NULL, OPT_KERNEL},
+    {"modules", required_argument, NULL, OPT_MODULES},
+    {"verbose", no_argument, NULL, OPT_VERBOSE},
+    {NULL, 0, NULL, 0},
+};
+
+static const char run_usage[] =
+    "usage: moka run [OPTION]... app.jar [ARGUMENT]...      boot a JAR as a virtual machine\n"
+    "       moka run [OPTION]... app.img [ARGUMENT]...      boot an image made by moka build\n"
+    "       moka run [OPTION]... --exec PROGRAM [ARGUMENT]...   boot any Linux x86-64 executable\n"
+    "       moka run [OPTION]... --classpath PATH --main CLASS -- [ARGUMENT]...\n"
+    "\n"
+    "  -m, --memory SIZE        memory of the VM: 64M, 2G (1G)\n"
+    "  -c, --cpus N             virtual CPUs, 1 to 32 (as many as the host has, at most 4)\n"
+    "  -v, --volume HOST:GUEST[:ro]   a directory of the host in the VM; may repeat\n"
+    "  -e, --env NAME[=VALUE]   environment variable; without =, the value it has here; may repeat\n"
+    "  -J, --jvm OPTION         option for the JVM, such as -J-Xmx75% or -J-ea; may repeat\n"
+    "  -w, --workdir DIR        working directory in the VM (/)\n"
+    "      --jdk DIR            JDK to take the Java runtime from ($JAVA_HOME, else the 17 under "
+    "/usr/lib/jvm)\n"
+    "      --main CLASS         main class, instead of the manifest's Main-Class\n"
+    "      --classpath A:B:...  further JARs and directories (DIR/* for all JARs in it)\n"
+    "      --modules M,...      further modules for the Java runtime; java.se is nearly all of them\n"
+    "      --add HOST:GUEST     a file or directory of the host to copy into the image; may repeat\n"
+    "      --name NAME          name of the VM, and its host name\n"
+    "      --accel auto|kvm|tcg hardware virtualization or emulation (auto)\n"
+    "      --machine microvm|q35   QEMU's machine (microvm)\n"
+    "      --kernel FILE        another Moka kernel\n"
+    "      --strace             print every system call on standard error\n"
+    "      --gdb                wait for gdb on port 1234 before the kernel starts\n"
+    "      --dry-run            build the image, print the QEMU command line, run nothing\n"
+    "      --verbose            say what is done; print the kernel's messages on standard error\n";
+
+static const char build_usage[] = "usage: moka build [OPTION]... app.jar -o app.img\n"
+                                  "       moka build [OPTION]... --classpath PATH --main CLASS -o app.img\n"
+                                  "       moka build [OPTION]... -o app.img --exec PROGRAM [ARGUMENT]...\n"
+                                  "\n"
+                                  "Makes one file that `moka run app.img` boots, on a machine without a JDK "
+                                  "too. Options are those of moka run;\n"
+                                  "-m, -c, -e, -J, -w and --name become the image's defaults.\n";
+
+static const char general_usage[] =
+    "usage: moka run [OPTION]... app.jar [ARGUMENT]...    boot a JAR as a virtual machine\n"
+    "       moka build [OPTION]... app.jar -o app.img     make an image to boot later\n"
+    "       moka help [run|build]                         the options\n"
+    "       moka --version\n";
+
+void usage(const char *topic)
+{
+    const char *text = !topic                    ? general_usage
+                       : !strcmp(topic, "run")   ? run_usage
+                       : !strcmp(topic, "build") ? build_usage
+                                                 : NULL;
+    if (!text)
+        die("there is no command '%s' (try: moka help)", topic);
+    fputs(text, stdout);
+}
+
+static void *grow(void *array, size_t n, size_t size)
+{
+    void *p = realloc(array, (n + 1) * size);
+    if (!p)
+        die("out of memory");
+    return p;
+}
+
+/* "HOST:GUEST[:ro]"; the guest's path is what follows the first ":/", so that host names may hold colons. */
+static void add_volume(struct options *o, const char *arg)
+{
+    const char *colon = strstr(arg, ":/");
+    if (!colon || colon == arg)
+        die("-v %s: write HOSTDIR:/GUESTDIR or HOSTDIR:/GUESTDIR:ro", arg);
+    struct volume v = {.host = path_absolute(fmt("%.*s", (int)(colon - arg), arg))};
+    char *guest = xstrdup(colon + 1), *mode = strrchr(guest, ':');
+    if (mode && (!strcmp(mode, ":ro") || !strcmp(mode, ":rw"))) {
+        v.read_only = mode[2] == 'o';
+        *mode = 0;
+    }
+    if (strchr(guest, ':'))
+        die("-v %s: after the guest's directory only :ro or :rw may follow", arg);
+    v.guest = path_absolute(guest);
+    if (!is_dir(v.host))
+        die("-v %s: no such directory: %s", arg, v.host);
+    o->volumes = grow(o->volumes, o->n_volumes, sizeof v);
+    o->volumes[o->n_volumes++] = v;
+}
+
+static void add_addition(struct options *o, const char *arg)
+{
+    const char *colon = strstr(arg, ":/");
+    if (!colon || colon == arg)
+        die("--add %s: write HOSTPATH:/GUESTPATH", arg);
+    struct addition a = {.host = path_absolute(fmt("%.*s", (int)(colon - arg), arg)),
+                         .guest = path_absolute(colon + 1)};
+    if (!is_dir(a.host) && !is_file(a.host))
+        die("--add %s: no such file or directory: %s", arg, a.host);
+    o->additions = grow(o->additions, o->n_additions, sizeof a);
+    o->additions[o->n_additions++] = a;
+}
+
+static void add_env(struct options *o, const char *arg)
+{
+    const char *value;
+    if (!*arg || *arg == '=')
+        die("-e %s: write NAME=VALUE, or NAME to pass on the value it has here", arg);
+    if (strchr(arg, '='))
+        vec_add(&o->env, arg);
+    else if ((value = getenv(arg)))
+        vec_add(&o->env, fmt("%s=%s", arg, value));
+}
+
+static void set_memory(struct options *o, const char *arg)
+{
+    if (!parse_size(arg, &o->memory))
+        die("-m %s: a size is a number with K, M or G, such as 512M", arg);
+    if (o->memory < LEAST_MEMORY)
+        die("-m %s is not enough memory to boot: at least %dM%s", arg, LEAST_MEMORY >> 20,
+            isdigit((unsigned char)arg[strlen(arg) - 1]) ? " (a number alone is bytes)" : "");
+}
+
+static void set_cpus(struct options *o, const char *arg)
+{
+    char *end;
+    long n = strtol(arg, &end, 10);
+    if (*end || end == arg || n < 1 || n > MAX_CPUS)
+        die("-c %s: a VM has 1 to %d CPUs", arg, MAX_CPUS);
+    o->cpus = (unsigned)n;
+}
+
+static void set_accel(struct options *o, const char *arg)
+{
+    if (!strcmp(arg, "auto"))
+        o->accel = ACCEL_AUTO;
+    else if (!strcmp(arg, "kvm"))
+        o->accel = ACCEL_KVM;
+    else if (!strcmp(arg, "tcg"))
+        o->accel = ACCEL_TCG;
+    else
+        die("--accel %s: write auto, kvm or tcg", arg);
+}
+
+static void set_machine(struct options *o, char *arg)
+{
+    if (strcmp(arg, "microvm") && strcmp(arg, "q35"))
+        die("--machine %s: write microvm or q35", arg);
+    o->machine = arg;
+}
+
+static void set_name(struct options *o, char *arg)
+{
+    size_t n = strlen(arg);
+    if (n < 1 || n > 63 ||
+        strspn(arg, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._") != n)
+        die("--name %s: a name is 1 to 63 letters, digits, '-', '_' and '.'", arg);
+    o->name = arg;
+}
+
+static void set_workdir(struct options *o, char *arg)
+{
+    if (*arg != '/')
+        die("-w %s: a directory in the VM begins with /", arg);
+    o->workdir = path_absolute(arg);
+}
+
+/* -J--add-modules=... also says which modules the runtime must have. */
+static void add_jvm(struct options *o, char *arg)
+{
+    static const char flag[] = "--add-modules=";
+    if (!*arg)
+        die("-J: the JVM option is empty");
+    vec_add(&o->jvm, arg);
+    if (starts_with(arg, flag))
+        vec_split(&o->modules, arg + sizeof flag - 1, ',');
+    if (starts_with(arg, "-javaagent:"))
+        vec_add(&o->modules, "java.instrument");
+    if (starts_with(arg, "-XX:StartFlightRecording"))
+        vec_add(&o->modules, "jdk.jfr");
+    if (starts_with(arg, "-Dcom.sun.management."))
+        vec_add(&o->modules, "jdk.management.agent");
+    if (starts_with(arg, "-agentlib:jdwp"))
+        vec_add(&o->modules, "jdk.jdwp.agent");
+}
+
+static void take_text(struct options *o, int c, char *arg)
+{
+    switch (c) {
+    case 'o':
+        o->output = arg;
+        break;
+    case 'w':
+        set_workdir(o, arg);
+        break;
+    case OPT_JDK:
+        o->jdk = arg;
+        break;
+    case OPT_MAIN:
+        o->main = arg;
+        break;
+    case OPT_CLASSPATH:
+        o->classpath = arg;
+        break;
+    case OPT_NAME:
+        set_name(o, arg);
+        break;
+    case OPT_MACHINE:
+        set_machine(o, arg);
+        break;
+    case OPT_KERNEL:
+        o->kernel = arg;
+        break;
+    case OPT_MODULES:
+        vec_split(&o->modules, arg, ',');
+        break;
+    case OPT_EXEC:
+        o->exec = arg;
+        break;
+    }
+}
+
+static void take(struct options *o, int c, char *arg)
+{
+    switch (c) {
+    case 'm':
+        set_memory(o, arg);
+        break;
+    case 'c':
+        set_cpus(o, arg);
+        break;
+    case 'v':
+        add_volume(o, arg);
+        break;
+    case 'e':
+        add_env(o, arg);
+        break;
+    case 'J':
+        add_jvm(o, arg);
+        break;
+    case OPT_ADD:
+        add_addition(o, arg);
+        break;
+    case OPT_ACCEL:
+        set_accel(o, arg);
+        break;
+    case OPT_STRACE:
+        o->strace = true;
+        break;
+    case OPT_GDB:
+        o->gdb = true;
+        break;
+    case OPT_DRY_RUN:
+        o->dry_run = true;
+        break;
+    case OPT_VERBOSE:
+        verbose = true;
+        break;
+    default:
+        take_text(o, c, arg);
+    }
+}
+
+static const char *command_name(const struct options *o)
+{
+    return o->command == CMD_RUN ? "run" : "build";
+}
+
+/* Takes options up to the first other word. */
+static void take_options(struct options *o, int argc, char **argv)
+{
+    int c;
+    opterr = 0;
+    while (!o->exec && (c = getopt_long(argc, argv, "+:m:c:v:e:J:w:o:h", long_options, NULL)) != -1) {
+        const char *word = argv[optind - 1];
+        if (c == 'h') {
+            usage(command_name(o));
+            exit(0);
+        }
+        if (c == ':')
+            die("%s needs a value (try: moka help %s)", word, command_name(o));
+        if (c == '?' && optopt && optopt < 256)
+            die("unknown option -%c (try: moka help %s)", optopt, command_name(o));
+        if (c == '?')
+            die("unknown or ambiguous option %s (try: moka help %s)", word, command_name(o));
+        take(o, c, optarg);
+    }
+}
+
+static void require(bool ok, const struct options *o, const char *what)
+{
+    if (!ok)
+        die("%s (try: moka help %s)", what, command_name(o));
+}
+
+static void check(const struct options *o)
+{
+    bool class_path_alone = o->main && o->classpath;
+    require(o->app || o->exec || class_path_alone, o,
+            o->command == CMD_RUN ? "which JAR?" : "which JAR is to be built?");
+    require(!o->exec || !(o->main || o->classpath || o->jdk || o->jvm.n), o,
+            "--exec starts a program without Java: --main, --classpath, --jdk and -J do not go with it");
+    if (o->command == CMD_BUILD) {
+        require(o->output, o, "where does the image go? Add -o FILE");
+        require(!o->n_volumes, o, "volumes are given when the image is run, not when it is built");
+        require(!o->dry_run && !o->gdb && !o->strace, o, "--dry-run, --gdb and --strace are for moka run");
+    } else {
+        require(!o->output, o, "-o is for moka build");
+    }
+}
+
+/* A "--" ends the options. Where main class and class path are both given it means that no JAR follows. */
+static bool ended_by_dashes(char **argv, int start)
+{
+    return optind > start && !strcmp(argv[optind - 1], "--");
+}
+
+void options_parse(struct options *o, enum command command, int argc, char **argv)
+{
+    memset(o, 0, sizeof *o);
+    o->command = command;
+    optind = 2;
+    take_options(o, argc, argv);
+    bool no_jar = o->main && o->classpath && ended_by_dashes(argv, 2);
+    if (!o->exec && !no_jar && optind < argc) {
+        o->app = argv[optind++];
+        if (command == CMD_BUILD) {
+            take_options(o, argc, argv); /* moka build app.jar -o app.img */
+            require(!o->exec, o, "either a JAR or --exec, not both");
+            if (optind < argc)
+                die("unexpected '%s': arguments are given when the image is run", argv[optind]);
+        }
+    }
+    for (; optind < argc; optind++)
+        vec_add(&o->args, argv[optind]);
+    check(o);
+}

@@ -1,0 +1,243 @@
+#include "java-launcher/host/qemu.h"
+#include "java-launcher/host/cmdline.h"
+#include "java-launcher/host/install.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char qemu_program[] = "qemu-system-x86_64";
+
+enum {
+    DEFAULT_MEMORY_MIB = 1024,
+    DEFAULT_CPUS_MAX = 4,
+    MICROVM_SLOTS = 8, /* virtio-mmio transports of a microvm without ACPI */
+    FIXED_DEVICES = 3, /* blk, serial, rng */
+};
+
+void vm_require_qemu(void)
+{
+    if (!find_program(qemu_program))
+        die("%s is not installed (Debian: apt-get install qemu-system-x86)", qemu_program);
+}
+
+/* ---- the kernel's command line ---- */
+
+/* The host's time zone by name, or NULL for UTC and for one without a name. */
+static char *host_time_zone(void)
+{
+    char link[PATH_MAX];
+    const char *tz = getenv("TZ");
+    if (tz && *tz)
+        return xstrdup(*tz == ':' ? tz + 1 : tz);
+    ssize_t n = readlink("/etc/localtime", link, sizeof link - 1);
+    link[n < 0 ? 0 : n] = 0;
+    char *name = strstr(link, "zoneinfo/");
+    name = name ? name + strlen("zoneinfo/") : link;
+    if (!*name || *name == '/' || !strcmp(name, "UTC") || !strcmp(name, "Etc/UTC") ||
+        !strcmp(name, "Etc/UCT"))
+        return NULL;
+    return xstrdup(name);
+}
+
+/* Sets NAME=VALUE where NAME was already, else at the end. */
+static void env_set(struct strvec *env, const char *assignment)
+{
+    size_t name = strcspn(assignment, "=") + 1;
+    for (size_t i = 0; i < env->n; i++) {
+        if (!strncmp(env->v[i], assignment, name)) {
+            env->v[i] = (char *)assignment;
+            return;
+        }
+    }
+    vec_add(env, assignment);
+}
+
+static void environment(const struct vm *vm, struct strvec *env)
+{
+    char *zone = host_time_zone();
+    env_set(env, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    env_set(env, "HOME=/root");
+    if (zone)
+        env_set(env, fmt("TZ=%s", zone));
+    for (size_t i = 0; i < vm->im->env.n; i++)
+        env_set(env, vm->im->env.v[i]);
+    for (size_t i = 0; i < vm->o->env.n; i++)
+        env_set(env, vm->o->env.v[i]);
+}
+
+static void add_options(const struct vm *vm, struct buf *line)
+{
+    struct strvec env = {0};
+    const char *workdir = vm->o->workdir ? vm->o->workdir : vm->im->workdir;
+    const char *name = vm->o->name ? vm->o->name : vm->im->name;
+    if (verbose)
+        cmdline_add(line, "verbose");
+    if (vm->o->strace)
+        cmdline_add(line, "strace");
+    environment(vm, &env);
+    for (size_t i = 0; i < env.n; i++)
+        cmdline_add(line, fmt("env=%s", env.v[i]));
+    for (size_t i = 0; i < vm->o->n_volumes; i++)
+        cmdline_add(line, fmt("volume=v%zu:%s%s", i, vm->o->volumes[i].guest,
+                              vm->o->volumes[i].read_only ? ":ro" : ""));
+    if (workdir)
+        cmdline_add(line, fmt("cwd=%s", workdir));
+    if (name)
+        cmdline_add(line, fmt("hostname=%s", name));
+    if (vm->no_stdin)
+        cmdline_add(line, "stdin=null");
+}
+
+char *vm_cmdline(const struct vm *vm)
+{
+    struct buf line = {0};
+    const struct strvec *jvm[] = {&vm->im->jvm, &vm->o->jvm};
+    const struct strvec *args = vm->o->args.n ? &vm->o->args : &vm->im->args;
+    add_options(vm, &line);
+    cmdline_add(&line, "--");
+    cmdline_add(&line, vm->im->program);
+    for (int k = 0; k < 2 && vm->im->java; k++)
+        for (size_t i = 0; i < jvm[k]->n; i++)
+            cmdline_add(&line, fmt("-J%s", jvm[k]->v[i]));
+    if (vm->im->java)
+        cmdline_add(&line, "--");
+    if (vm->o->exec)
+        args = &vm->o->args;
+    for (size_t i = 0; i < args->n; i++)
+        cmdline_add(&line, args->v[i]);
+    if (line.n > CMDLINE_MAX)
+        die("arguments and environment are too long: %zu bytes, at most %d", line.n, CMDLINE_MAX);
+    return line.p;
+}
+
+/* ---- QEMU's ---- */
+
+/* KVM is chosen by the CPU's flag: a /dev/kvm may exist and only emulate, far slower than QEMU itself. */
+static bool kvm_usable(void)
+{
+    struct buf text = {0};
+    if (read_whole("/proc/cpuinfo", &text) < 0 || !text.n)
+        return false;
+    bool flag = strstr(text.p, " vmx") || strstr(text.p, " svm");
+    int fd = flag ? open("/dev/kvm", O_RDWR | O_CLOEXEC) : -1;
+    if (fd >= 0)
+        close(fd);
+    free(text.p);
+    return fd >= 0;
+}
+
+static bool use_kvm(const struct options *o)
+{
+    bool usable = o->accel != ACCEL_TCG && kvm_usable();
+    if (o->accel == ACCEL_KVM && !usable)
+        die("--accel kvm: this machine has no usable KVM (CPU flag vmx or svm, and access to /dev/kvm)");
+    return usable;
+}
+
+/* QEMU's options separate values by commas; a comma inside one is written twice. */
+static char *comma_quoted(const char *s)
+{
+    struct buf b = {0};
+    buf_puts(&b, "");
+    for (; *s; s++)
+        buf_puts(&b, *s == ',' ? ",," : (char[]){*s, 0});
+    return b.p;
+}
+
+static void add_pair(struct strvec *argv, const char *option, const char *value)
+{
+    vec_add(argv, option);
+    vec_add(argv, value);
+}
+
+static unsigned default_cpus(void)
+{
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n < 1 ? 1 : n > DEFAULT_CPUS_MAX ? DEFAULT_CPUS_MAX : (unsigned)n;
+}
+
+static void add_machine(const struct vm *vm, bool microvm, struct strvec *argv)
+{
+    const struct options *o = vm->o;
+    const char *kernel = o->kernel ? o->kernel : install_file("moka-kernel"),
+               *name = o->name ? o->name : vm->im->name;
+    uint64_t memory = o->memory ? o->memory : vm->im->memory;
+    unsigned cpus = o->cpus ? o->cpus : vm->im->cpus;
+    bool kvm = use_kvm(o);
+    if (!is_file(kernel))
+        die("no such kernel: %s", kernel);
+    /* Without ACPI QEMU puts the devices on the kernel's command line; option ROMs would only cost time. */
+    add_pair(argv, "-M", microvm ? "microvm,acpi=off,x-option-roms=off,isa-serial=on" : "q35");
+    add_pair(argv, "-accel", kvm ? "kvm" : "tcg,thread=multi");
+    add_pair(argv, "-cpu", kvm ? "host" : "max");
+    add_pair(argv, "-m", memory ? fmt("%" PRIu64 "k", memory >> 10) : fmt("%dM", DEFAULT_MEMORY_MIB));
+    add_pair(argv, "-smp", fmt("%u", cpus ? cpus : default_cpus()));
+    vec_add(argv, "-nodefaults");
+    vec_add(argv, "-no-user-config");
+    vec_add(argv, "-no-reboot");
+    add_pair(argv, "-display", "none");
+    if (microvm)
+        add_pair(argv, "-global", "virtio-mmio.force-legacy=false");
+    if (name)
+        add_pair(argv, "-name", comma_quoted(name));
+    if (o->gdb) {
+        add_pair(argv, "-gdb", "tcp:127.0.0.1:1234");
+        vec_add(argv, "-S");
+    }
+    add_pair(argv, "-kernel", kernel);
+    add_pair(argv, "-append", vm_cmdline(vm));
+}
+
+static const char *const stream_names[STREAMS] = {"stdin", "stdout", "stderr", "control", "serial"};
+
+static void add_streams(const int *fds, const char *bus, struct strvec *argv)
+{
+    /* `file` chardevs truncate what they open unless told to append. */
+    static const char *const own[STREAMS] = {"stdio,id=stdin,signal=on",
+                                             "file,id=stdout,path=/dev/stdout,append=on",
+                                             "file,id=stderr,path=/dev/stderr,append=on", "null,id=control",
+                                             "file,id=serial,path=/dev/stderr,append=on"};
+    add_pair(argv, "-device", fmt("virtio-serial-%s", bus));
+    for (int i = 0; i < STREAMS; i++) {
+        add_pair(argv, "-chardev", fds ? fmt("socket,id=%s,fd=%d", stream_names[i], fds[i]) : own[i]);
+        if (i != STREAM_SERIAL)
+            add_pair(
+                argv, "-device",
+                fmt("virtserialport,chardev=%s,nr=%d,name=moka.%s", stream_names[i], i + 1, stream_names[i]));
+    }
+    add_pair(argv, "-serial", "chardev:serial");
+}
+
+static void add_volumes(const struct options *o, const char *bus, struct strvec *argv)
+{
+    for (size_t i = 0; i < o->n_volumes; i++) {
+        const struct volume *v = &o->volumes[i];
+        add_pair(argv, "-fsdev",
+                 fmt("local,id=v%zu,path=%s,security_model=none,multidevs=remap%s", i, comma_quoted(v->host),
+                     v->read_only ? ",readonly=on" : ""));
+        add_pair(argv, "-device", fmt("virtio-9p-%s,fsdev=v%zu,mount_tag=v%zu", bus, i, i));
+    }
+}
+
+void vm_qemu(const struct vm *vm, const int *fds, struct strvec *argv)
+{
+    const struct options *o = vm->o;
+    bool fits = o->n_volumes + FIXED_DEVICES <= MICROVM_SLOTS;
+    bool microvm = o->machine ? !strcmp(o->machine, "microvm") : fits;
+    const char *bus = microvm ? "device" : "pci";
+    if (microvm && !fits)
+        die("a microvm has room for %d volumes: use --machine q35", MICROVM_SLOTS - FIXED_DEVICES);
+    vec_add(argv, qemu_program);
+    add_machine(vm, microvm, argv);
+    add_pair(argv, "-drive",
+             fmt("id=root,if=none,format=raw,readonly=on,file=%s", comma_quoted(vm->im->path)));
+    add_pair(argv, "-device", fmt("virtio-blk-%s,drive=root", bus));
+    add_streams(fds, bus, argv);
+    add_pair(argv, "-device", fmt("virtio-rng-%s", bus));
+    add_volumes(o, bus, argv);
+}
