@@ -23,19 +23,29 @@ enum page_kind {
     PAGE_KERNEL, /* heap, stacks, page tables, driver memory */
     PAGE_ANON,   /* the program's anonymous memory */
     PAGE_CACHE,  /* belongs to a vm_object */
+    PAGE_POOLED, /* free, in one CPU's cache */
+    PAGE_KINDS
 };
 
-/* One frame, or the head of a compound of 2^order frames. 64 bytes. */
+/* One frame, or the head of a compound of 2^order frames. Small: there is one for every 4 KiB. */
 struct page {
     u32 refs;         /* atomic. ANON: mappings. CACHE: 1 for the object + mappings + transient users */
     u8 kind;          /* enum page_kind */
     u8 order;         /* of the block this frame heads */
     u16 flags;        /* atomic; PAGE_DIRTY ... */
     struct list link; /* free list; the object's or the reclaimer's list */
-    struct vm_object *object; /* CACHE only */
-    u64 index;                /* CACHE only: page offset in the object */
-    u64 private;              /* owner's use (slab: its class) */
-    u64 spare;
+    union {
+        struct {
+            struct vm_object *object; /* CACHE only */
+            u64 index;                /* CACHE only: page offset in the object */
+        };
+        struct {
+            void *slab_free; /* kernel heap: the slab's free pieces */
+            u32 slab_class;  /* 1 + size class; 0: a block of its own */
+            u32 slab_used;   /* pieces not in slab_free */
+        };
+    };
+    u64 private; /* owner's use */
 };
 
 #define PAGE_DIRTY    1u /* CACHE: newer than the backing store */
@@ -44,10 +54,14 @@ struct page {
 #define PAGE_ACTIVE   8u /* used since the reclaimer last looked */
 
 #define PHYS_ZERO   1u /* zeroed */
-#define PHYS_ATOMIC 2u /* do not sleep nor reclaim: fail instead */
+#define PHYS_ATOMIC 2u /* do not sleep nor reclaim: fail instead. Allowed with preemption off */
+#define PHYS_TRY    4u /* do not reclaim: fail instead */
 
-/* Builds the frame table and the free lists from boot_info, and the direct map. Boot CPU, before anything
- * else. */
+/*
+ * Builds the frame table and the free lists from boot_info, and completes the direct map: all memory that
+ * boot_info.mem lists, but reserved ranges above 64 MiB (device space). Boot CPU, before anything else; the
+ * page tables of boot must map the kernel image and at least the first GiB of the direct map.
+ */
 void phys_init(void);
 /* Per-CPU caches of a CPU that comes up; on that CPU. */
 void phys_init_cpu(void);
@@ -96,10 +110,14 @@ struct phys_stats {
 };
 void phys_stats(struct phys_stats *out);
 
+/* Runs the registered reclaimers until about want pages came free; returns how many did. No locks held but
+ * those the callers of page_alloc may hold. May sleep. */
+u64 phys_reclaim(u64 want);
 /*
  * Called when an allocation finds too little free memory: frees up to want pages of whatever the registrant
- * caches, returns how many it freed. Threads only; the allocator's locks are not held; may sleep; must not
- * allocate more than a few frames itself. One registrant a priority (0 first), at most 4.
+ * caches, returns how many it freed. Threads only; the allocator's locks are not held, but the allocating
+ * thread may hold any lock of the layers above (try locks, never wait for one that is held while allocating);
+ * may sleep; must not allocate more than a few frames itself. One registrant a priority (0 first), at most 4.
  */
 void phys_register_reclaim(u32 priority, u64 (*reclaim)(u64 want));
 
@@ -113,26 +131,30 @@ void kfree(void *p);
 /* Keeps the first min(old, new) bytes; NULL (and p untouched) when memory ran out. */
 void *krealloc(void *p, size_t size);
 char *kstrdup(const char *s);
-/* A pool of equal objects that never return to other uses (type-stable): reading a freed one is harmless. */
+/*
+ * A pool of equal objects that never return to other uses (type-stable): reading a freed one is harmless, its
+ * bytes stay as they were. Objects are aligned to 16 bytes.
+ */
 struct kpool {
-    size_t size;
-    void *free; /* lock-free stack, tagged */
+    void *free; /* with tag: lock-free stack, exchanged together (Treiber, IBM RJ 5118, 1986; the tag: ABA) */
     u64 tag;
+    size_t size;
     u64 live;
-};
+} __attribute__((aligned(16)));
 #define KPOOL_INIT(type)                                                                                     \
     {                                                                                                        \
         .size = sizeof(type)                                                                                 \
     }
-void *kpool_alloc(
-    struct kpool *pool); /* NOT zeroed beyond the first use: callers initialise. NULL when memory ran out */
+/* Zeroed at the object's first use only: callers initialise. NULL when memory ran out. May sleep. */
+void *kpool_alloc(struct kpool *pool);
+/* Any context. */
 void kpool_free(struct kpool *pool, void *p);
 
 /* ---- kernel stacks ---- */
 #define KSTACK_SIZE (4 * PAGE_SIZE)
-/* The top of a new stack between guard pages, or 0 when memory ran out. May sleep. Freed stacks are cached.
- */
+/* The top of a new stack between guard pages, or 0 when memory ran out. May sleep. */
 u64 kstack_alloc(void);
+/* Any context, but not on that stack. It is cached for the next kstack_alloc(). */
 void kstack_free(u64 top);
 
 #endif

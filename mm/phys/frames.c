@@ -1,0 +1,337 @@
+/*
+ * Frames: a buddy allocator (Knuth, TAOCP 1, 2.5) under a sleeping mutex, with a small cache per CPU in front
+ * for single frames and for 2 MiB blocks.
+ *
+ * The frame table is never cleared. An entry is valid where it heads a block that is or was free or handed
+ * out; splitting writes the new half's entry first, and boot wrote those of every initial block and its
+ * buddy. So the only entries looked at, a block's and its buddy's, have always been written.
+ *
+ * Locks: zone_lock (frames of the buddy). A CPU's cache needs none: preemption off.
+ */
+#include "kernel/base/panic.h"
+#include "kernel/base/string.h"
+#include "mm/phys/internal.h"
+#include "sched/mutex.h"
+
+#define HUGE_POOL_MIN_TOTAL (256UL << 20 >> PAGE_SHIFT) /* smaller machines pool no 2 MiB blocks */
+#define RECLAIM_MIN         32                          /* frames asked of the reclaimers at least */
+#define RECLAIM_TRIES       16
+
+static struct mutex zone_lock;
+static struct list zone_free[ORDER_MAX + 1]; /* guarded by zone_lock */
+static u64 zone_free_pages;                  /* written under zone_lock, read by anyone */
+static u64 total_pages, reserve_pages;       /* fixed after frames_start() */
+static u32 pool_limit;                       /* fixed after frames_start() */
+
+static struct mm_cpu boot_cpu_caches;
+static struct mm_cpu *all_caches[CPU_MAX]; /* set once each, atomically */
+
+static u64 (*reclaimers[4])(u64 want);
+
+/* ---- the buddy allocator, under zone_lock ---- */
+
+static void block_add(struct page *page, u32 order)
+{
+    page->kind = PAGE_FREE;
+    page->order = order;
+    list_push_front(&zone_free[order], &page->link);
+}
+
+static struct page *buddy_of(struct page *page, u32 order)
+{
+    return paddr_to_page(page_to_paddr(page) ^ (PAGE_SIZE << order));
+}
+
+static void buddy_give(struct page *page, u32 order)
+{
+    zone_free_pages += 1UL << order;
+    while (order < ORDER_MAX) {
+        struct page *buddy = buddy_of(page, order);
+        if (buddy->kind != PAGE_FREE || buddy->order != order)
+            break;
+        list_del(&buddy->link);
+        buddy->kind = PAGE_RESERVED;
+        page->kind = PAGE_RESERVED;
+        page = MIN(page, buddy);
+        order++;
+    }
+    block_add(page, order);
+}
+
+static struct page *buddy_take(u32 order)
+{
+    u32 have = order;
+    while (have <= ORDER_MAX && list_empty(&zone_free[have]))
+        have++;
+    if (have > ORDER_MAX)
+        return NULL;
+    struct page *page = list_entry(list_pop_front(&zone_free[have]), struct page, link);
+    while (have > order) {
+        have--;
+        block_add(page + (1UL << have), have);
+    }
+    page->kind = PAGE_POOLED;
+    zone_free_pages -= 1UL << order;
+    return page;
+}
+
+void frames_add(u64 pfn, u32 order)
+{
+    if (!zone_free[0].next)
+        for (u32 i = 0; i <= ORDER_MAX; i++)
+            list_init(&zone_free[i]);
+    block_add(paddr_to_page(pfn << PAGE_SHIFT), order);
+    zone_free_pages += 1UL << order;
+}
+
+void frames_start(void)
+{
+    total_pages = zone_free_pages;
+    pool_limit = MIN(POOL_MAX, MAX(8, total_pages / 1024));
+    reserve_pages = MIN(512, MAX(16, total_pages / 256));
+    this_cpu()->mm = &boot_cpu_caches;
+    all_caches[this_cpu()->id] = &boot_cpu_caches;
+}
+
+/* ---- per-CPU caches ---- */
+
+/* This CPU's caches; preemption off. NULL before the first allocation on a CPU. */
+static struct mm_cpu *caches(void)
+{
+    return this_cpu()->mm;
+}
+
+static void count_kind(struct mm_cpu *c, u32 kind, s64 pages)
+{
+    c->used[kind] += pages;
+}
+
+/* Gives the CPU we are on its caches. May sleep. */
+static void caches_create(void)
+{
+    mutex_lock(&zone_lock);
+    struct page *page = buddy_take(0);
+    mutex_unlock(&zone_lock);
+    if (!page)
+        return;
+    struct mm_cpu *c = memset(page_to_virt(page), 0, PAGE_SIZE);
+    _Static_assert(sizeof(*c) <= PAGE_SIZE, "one frame");
+    preempt_disable();
+    if (!this_cpu()->mm) {
+        page->kind = PAGE_KERNEL;
+        count_kind(c, PAGE_KERNEL, 1);
+        this_cpu()->mm = c;
+        __atomic_store_n(&all_caches[cpu_id()], c, __ATOMIC_RELEASE);
+        page = NULL;
+    }
+    preempt_enable();
+    if (!page)
+        return;
+    mutex_lock(&zone_lock);
+    buddy_give(page, 0);
+    mutex_unlock(&zone_lock);
+}
+
+static struct page *pool_take(u32 order, u32 kind)
+{
+    struct page *page = NULL;
+    preempt_disable();
+    struct mm_cpu *c = caches();
+    if (likely(c)) {
+        if (order == 0 && c->count)
+            page = c->pool[--c->count];
+        else if (order == ORDER_HUGE && c->huge_count)
+            page = c->huge[--c->huge_count];
+        if (page)
+            count_kind(c, kind, 1L << order);
+    }
+    preempt_enable();
+    return page;
+}
+
+/* Puts a frame into this CPU's cache; false when it is full. */
+static bool pool_give(struct page *page, u32 order)
+{
+    bool done = false;
+    preempt_disable();
+    struct mm_cpu *c = caches();
+    if (likely(c)) {
+        count_kind(c, page->kind, -(1L << order));
+        if (order == 0 && c->count < pool_limit) {
+            page->kind = PAGE_POOLED;
+            c->pool[c->count++] = page;
+            done = true;
+        } else if (order == ORDER_HUGE && c->huge_count < HUGE_POOL_MAX &&
+                   total_pages >= HUGE_POOL_MIN_TOTAL) {
+            page->kind = PAGE_POOLED;
+            c->huge[c->huge_count++] = page;
+            done = true;
+        }
+    }
+    preempt_enable();
+    return done;
+}
+
+/* Moves all but keep frames of this CPU's cache to the buddy allocator, and one more when it is not NULL. */
+static void pool_drain(u32 keep, struct page *one)
+{
+    struct page *batch[POOL_MAX];
+    u32 n = 0;
+    preempt_disable();
+    struct mm_cpu *c = caches();
+    while (c && c->count > keep)
+        batch[n++] = c->pool[--c->count];
+    preempt_enable();
+    if (!n && !one)
+        return;
+    mutex_lock(&zone_lock);
+    while (n)
+        buddy_give(batch[--n], 0);
+    if (one)
+        buddy_give(one, one->order);
+    mutex_unlock(&zone_lock);
+}
+
+static bool zone_enter(u32 flags)
+{
+    if (flags & PHYS_ATOMIC)
+        return mutex_trylock(&zone_lock);
+    mutex_lock(&zone_lock);
+    return true;
+}
+
+/* The program's memory and the page cache leave a reserve to the kernel, which needs it to free memory. */
+static bool zone_allows(u32 kind, u32 order)
+{
+    u64 keep = kind == PAGE_ANON || kind == PAGE_CACHE ? reserve_pages : 0;
+    return zone_free_pages >= keep + (1UL << order);
+}
+
+/* From the buddy allocator; single frames bring half a cache more with them. */
+static struct page *zone_take(u32 order, u32 kind, u32 flags)
+{
+    struct page *extra[POOL_MAX];
+    u32 n = 0;
+    if (!zone_enter(flags))
+        return NULL;
+    struct page *page = zone_allows(kind, order) ? buddy_take(order) : NULL;
+    bool more = page && order == 0 && caches();
+    while (more && n < pool_limit / 2 && zone_allows(PAGE_ANON, 0) && (extra[n] = buddy_take(0)))
+        n++;
+    mutex_unlock(&zone_lock);
+    preempt_disable();
+    struct mm_cpu *c = caches();
+    if (c && page)
+        count_kind(c, kind, 1L << order);
+    while (c && n && c->count < pool_limit)
+        c->pool[c->count++] = extra[--n];
+    preempt_enable();
+    if (n && zone_enter(0)) { /* only when another thread filled the cache meanwhile */
+        while (n)
+            buddy_give(extra[--n], 0);
+        mutex_unlock(&zone_lock);
+    }
+    return page;
+}
+
+/* ---- the interface ---- */
+
+u64 phys_reclaim(u64 want)
+{
+    u64 freed = 0;
+    for (u32 i = 0; i < ARRAY_LEN(reclaimers) && freed < want; i++)
+        if (reclaimers[i])
+            freed += reclaimers[i](want - freed);
+    pool_drain(0, NULL);
+    return freed;
+}
+
+void phys_register_reclaim(u32 priority, u64 (*reclaim)(u64 want))
+{
+    ASSERT(priority < ARRAY_LEN(reclaimers) && !reclaimers[priority]);
+    reclaimers[priority] = reclaim;
+}
+
+static struct page *alloc_slow(u32 order, u32 kind, u32 flags)
+{
+    if (!(flags & PHYS_ATOMIC) && unlikely(!caches()))
+        caches_create();
+    struct page *page = zone_take(order, kind, flags);
+    if (page || (flags & (PHYS_ATOMIC | PHYS_TRY)))
+        return page;
+    for (u32 i = 0; i < RECLAIM_TRIES && !page; i++) {
+        if (!phys_reclaim(MAX(RECLAIM_MIN, 1UL << order)) && i)
+            break;
+        page = zone_take(order, kind, flags);
+    }
+    return page;
+}
+
+struct page *page_alloc(u32 order, enum page_kind kind, u32 flags)
+{
+    ASSERT(order <= ORDER_MAX);
+    struct page *page = pool_take(order, kind);
+    if (unlikely(!page)) {
+        page = alloc_slow(order, kind, flags);
+        if (!page)
+            return NULL;
+    }
+    page->refs = 1;
+    page->kind = kind;
+    page->order = order;
+    page->flags = 0;
+    list_init(&page->link);
+    page->object = NULL;
+    page->index = 0;
+    page->private = 0;
+    if (flags & PHYS_ZERO)
+        memset(page_to_virt(page), 0, PAGE_SIZE << order);
+    return page;
+}
+
+void page_free(struct page *page)
+{
+    u32 order = page->order;
+    ASSERT(page->kind >= PAGE_KERNEL && page->kind <= PAGE_CACHE);
+    if (unlikely(!caches()))
+        caches_create();
+    if (!pool_give(page, order))
+        pool_drain(order == 0 ? pool_limit / 2 : POOL_MAX, page);
+}
+
+void page_put(struct page *page)
+{
+    if (__atomic_sub_fetch(&page->refs, 1, __ATOMIC_ACQ_REL) == 0)
+        page_free(page);
+}
+
+void page_split(struct page *page, u32 refs_each)
+{
+    u32 n = 1u << page->order;
+    for (u32 i = 0; i < n; i++) {
+        page[i].refs = refs_each;
+        page[i].kind = page->kind;
+        page[i].order = 0;
+        page[i].flags = page->flags;
+        list_init(&page[i].link);
+        page[i].object = page->object;
+        page[i].index = page->index + i;
+        page[i].private = 0;
+    }
+}
+
+void phys_stats(struct phys_stats *out)
+{
+    s64 used[PAGE_KINDS] = {0};
+    for (u32 i = 0; i < CPU_MAX; i++) {
+        struct mm_cpu *c = __atomic_load_n(&all_caches[i], __ATOMIC_ACQUIRE);
+        for (u32 k = 0; c && k < PAGE_KINDS; k++)
+            used[k] += __atomic_load_n(&c->used[k], __ATOMIC_RELAXED);
+    }
+    s64 in_use = used[PAGE_KERNEL] + used[PAGE_ANON] + used[PAGE_CACHE];
+    out->total_pages = total_pages;
+    out->free_pages = in_use < 0 ? total_pages : in_use > (s64)total_pages ? 0 : total_pages - in_use;
+    out->kernel_pages = MAX(used[PAGE_KERNEL], 0);
+    out->anon_pages = MAX(used[PAGE_ANON], 0);
+    out->cache_pages = MAX(used[PAGE_CACHE], 0);
+}
