@@ -41,7 +41,9 @@ $(MUSL)/.unpacked: tools/fetch-source $(B)/.deps
 CC := gcc
 WARN := -Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare -Wvla
 KERNEL_DIRS := kernel mm sched virtio net jni-bridge/kernel jvm-balloon
-KERNEL_C := $(filter-out kernel/linux/vdso/vdso.c,$(shell find $(KERNEL_DIRS) -name '*.c' | sort))
+OFFSETS_C := kernel/arch/x86_64/offsets.c
+# Not linked into the kernel: a program image of its own, and the source of offsets.h.
+KERNEL_C := $(filter-out kernel/linux/vdso/vdso.c $(OFFSETS_C),$(shell find $(KERNEL_DIRS) -name '*.c' | sort))
 KERNEL_S := $(shell find $(KERNEL_DIRS) -name '*.S' | sort)
 KERNEL_O := $(KERNEL_C:%.c=$(B)/%.o) $(KERNEL_S:%.S=$(B)/%.S.o)
 KERNEL_CFLAGS := -std=gnu17 -O2 -g -ffreestanding -mno-red-zone -mgeneral-regs-only -mcmodel=kernel -fno-pic -fno-pie \
@@ -74,9 +76,16 @@ $(B)/musl/%.s.o: $(MUSL)/%.s $(MUSL)/.unpacked
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(KERNEL_CFLAGS) -MMD -MP -c $< -o $@
-$(B)/%.S.o: %.S
+$(B)/%.S.o: %.S $(B)/generated/offsets.h
 	@mkdir -p $(@D)
 	$(CC) -D__ASSEMBLER__ $(ASFLAGS_EXTRA) -I. -I$(B)/generated -g -MMD -MP -c $< -o $@
+
+# Structure offsets for assembly: the compiler prints them into an assembly text, sed picks them out.
+$(B)/generated/offsets.h: $(OFFSETS_C)
+	@mkdir -p $(@D)
+	$(CC) $(KERNEL_CFLAGS) -MMD -MP -MF $(@:.h=.d) -MT $@ -S $< -o $(@:.h=.s)
+	@sed -n 's/.*"@\([A-Z0-9_]*\) \$$*\(-*[0-9]*\)".*/#define \1 \2/p' $(@:.h=.s) > $@
+-include $(B)/generated/offsets.d
 
 -include $(KERNEL_O:.o=.d)
 

@@ -36,7 +36,19 @@ void arch_init(void);
 /* Starts the other CPUs; each runs sched_cpu_main() on its idle thread. Returns when all are online. */
 void smp_start(void);
 
+/* The boot CPU's first stack: sched_init() makes the context that runs on it a thread. Never freed. */
+extern u8 boot_stack_bottom[], boot_stack_top[];
+
 /* ---- physical memory: used by mm/phys before its allocator runs ---- */
+
+/* The direct map holds this much when arch_early_init() returns; phys_init adds the rest. */
+#define DIRECT_MAP_BOOT_END 0x100000000UL
+/*
+ * Adds [start, end) of physical memory, rounded outwards to 2 MiB, to the direct map: writable, no execute,
+ * global, in the largest pages the CPU has. alloc_table returns the physical address of a frame below
+ * DIRECT_MAP_BOOT_END (or already mapped) for a page table; this function clears it. Boot CPU only.
+ */
+void arch_map_direct(u64 start, u64 end, u64 (*alloc_table)(void));
 
 /* Maps device memory uncached; page-aligned internally; lives for ever. May sleep. NULL when out of room. */
 volatile void *mmio_map(u64 paddr, u64 len);
@@ -108,9 +120,9 @@ struct arch_thread {
  */
 void arch_thread_prepare(struct thread *t, void (*entry)(void *), void *arg);
 /*
- * Switches from prev to next: stack, FS base, FPU state (prev's saved and next's loaded only where they have
- * one). Interrupts off. Returns in the context of prev when it next runs; the return value is the thread
- * switched away from.
+ * Switches from prev to next: stack, this_cpu()->current and kstack_*, FS base and FPU state (prev's saved
+ * and next's loaded only where they have an FPU area). Interrupts off, prev == current_thread(). Returns in
+ * the context of prev when it next runs; the return value is the thread switched away from.
  */
 struct thread *arch_switch(struct thread *prev, struct thread *next);
 

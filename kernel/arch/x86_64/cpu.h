@@ -21,10 +21,11 @@ struct cpu {
     bool online;
     u32 id; /* 0 .. cpu_count - 1 */
     u32 apic_id;
-    u64 kstack_scratch[2]; /* for the entry code */
-    void *arch;            /* struct arch_cpu: gdt, tss, ist stacks */
-    void *sched;           /* struct runqueue */
-    void *mm;              /* struct mm_cpu: frame and slab caches */
+    u64 kstack_bottom, kstack_top; /* of the running context; kept by arch_switch */
+    u64 scratch;                   /* for the entry code, interrupts off */
+    void *arch;                    /* struct arch_cpu: gdt, tss, ist stacks */
+    void *sched;                   /* struct runqueue */
+    void *mm;                      /* struct mm_cpu: frame and slab caches */
 };
 
 extern struct cpu *cpus[CPU_MAX];

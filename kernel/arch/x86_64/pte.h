@@ -61,6 +61,13 @@ static inline u32 pte_index(u64 addr, int level)
 /* The top table (PML4), by its direct-map address. */
 extern pte_t *page_table_root;
 
+/*
+ * The 4 KiB entry that maps addr, an address of the kernel's half that is not in the direct map. Missing
+ * tables come from alloc_table: the physical address of a zeroed frame inside the direct map, 0 when there is
+ * none; NULL for alloc_table or no frame: returns NULL. The caller serialises calls for one 512 GiB region.
+ */
+pte_t *pte_kernel_walk(u64 addr, u64 (*alloc_table)(void));
+
 /* Drop translations of this CPU only. */
 static inline void tlb_flush_page_local(u64 addr)
 {

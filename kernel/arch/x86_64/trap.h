@@ -7,11 +7,12 @@
  * interrupted, below the interrupted stack pointer when the kernel was) and continues there, so that handlers
  * may nest, sleep and be preempted.
  *
- *   program --SYSCALL/call--> trap_frame at the kernel stack's top --> syscall handler (interrupts on) --+
- *   program --exception-----> the same                             --> trap handler   (interrupts on)  --+-->
- * return work program --interrupt-----> the same                             --> irq handler    (interrupts
- * off) --+     (signals, kernel  --exception-----> below rsp --> fix-up table, or panic resched) kernel
- * --interrupt-----> below rsp --> irq handler --> resched when preempt_count == 0 and IF was set
+ *   program --SYSCALL/call--> frame at the kernel stack's top --> syscall hook (interrupts on)  --+
+ *   program --exception-----> the same                        --> fault hooks  (interrupts on)  --+--> return
+ * work program --interrupt-----> the same                        --> irq handler  (interrupts off) --+
+ * (signals, preemption) kernel  --exception-----> below rsp --> page_fault hook, else fix-up table, else
+ * panic kernel  --interrupt-----> below rsp --> irq handler --> sched_preempt when preempt_count == 0 and IF
+ * was set
  */
 #ifndef MOKA_ARCH_TRAP_H
 #define MOKA_ARCH_TRAP_H
@@ -73,6 +74,16 @@ struct trap_frame *trap_program_frame(void);
  * set-up; the kernel stack is empty afterwards. Interrupts may be on.
  */
 _Noreturn void trap_return_to_program(const struct trap_frame *frame);
+
+/* The segment selectors of everything; what return to the program forces into the frame. */
+#define KERNEL_CS 0x08
+#define KERNEL_SS 0x10
+
+/*
+ * The table at SYSCALL_TABLE: slot n holds the address of code that a program may CALL instead of executing
+ * SYSCALL with rax = n. Registers are treated exactly as by SYSCALL (rcx and r11 are lost).
+ */
+#define SYSCALL_SLOTS 512
 
 /* ---- interrupts ---- */
 

@@ -1,0 +1,50 @@
+/* The architecture's part of each CPU, and what its files share with one another only. */
+#ifndef MOKA_ARCH_CPU_PRIVATE_H
+#define MOKA_ARCH_CPU_PRIVATE_H
+
+#include "kernel/arch/x86_64/cpu.h"
+#include "kernel/base/types.h"
+
+struct trap_frame;
+
+/* Task-state segment (Intel SDM 3A, 8.7): only its IST stacks are used. */
+struct tss {
+    u32 reserved0;
+    u64 rsp[3];
+    u64 reserved1;
+    u64 ist[7]; /* IST1 is ist[0] */
+    u64 reserved2;
+    u16 reserved3, iomap;
+} __attribute__((packed));
+
+#define IST_TRAP      1 /* every vector but those below; left before anything can nest */
+#define IST_NMI       2
+#define IST_EMERGENCY 3 /* #DF and #MC, which never return */
+
+/* Owned by its CPU. Stacks grow down from the ends of the arrays. */
+struct arch_cpu {
+    u64 gdt[5]; /* null, code, data, TSS (two words) */
+    struct tss tss;
+    u64 emergency_bottom, emergency_top;
+    u8 trap_stack[512] __attribute__((aligned(16)));
+    u8 nmi_stack[1536] __attribute__((aligned(16)));
+    u8 emergency_stack[12288] __attribute__((aligned(16)));
+};
+
+/* GDT, TSS, IDT, GS, control registers and MSRs of the calling CPU. c->self, c->arch set. Interrupts off. */
+void cpu_tables_load(struct cpu *c);
+/* Fills the interrupt descriptor table; once, before the first cpu_tables_load(). */
+void idt_init(void);
+/* CR4, XCR0 and the size of the XSAVE area. The first call decides for all CPUs. */
+void fpu_init_cpu(void);
+/* The final page tables of the kernel image; drops the identity mapping. Boot CPU. */
+void paging_init(void);
+void serial_init(void);
+/* Masks the two 8259 interrupt controllers. */
+void pic_disable(void);
+/* LSTAR, STAR, FMASK. */
+void syscall_init_cpu(void);
+/* Fills and maps the table at SYSCALL_TABLE. Boot CPU, in paging_init. */
+extern u64 syscall_table[];
+
+#endif

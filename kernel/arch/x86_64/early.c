@@ -1,0 +1,73 @@
+/* The boot CPU's first steps: what the hypervisor says, and the CPU's own tables. */
+#include "kernel/arch/x86_64/arch.h"
+#include "kernel/arch/x86_64/arch_cpu.h"
+#include "kernel/arch/x86_64/cpu.h"
+#include "kernel/arch/x86_64/layout.h"
+#include "kernel/base/panic.h"
+#include "kernel/base/printf.h"
+#include "kernel/base/string.h"
+#include "mm/phys/phys.h"
+
+/* Source: Xen, public/arch-x86/hvm/start_info.h. */
+#define START_MAGIC 0x336ec578u
+struct hvm_start_info {
+    u32 magic, version, flags, nr_modules;
+    u64 modlist, cmdline, rsdp;
+    u64 memmap; /* version 1 and later */
+    u32 memmap_entries, reserved;
+};
+struct hvm_memmap_entry {
+    u64 addr, size;
+    u32 type, reserved;
+};
+#define MEMMAP_RAM 1u
+
+struct boot_info boot_info;
+extern u64 pvh_start_info;
+extern u8 kernel_image_start[], kernel_image_end[];
+
+struct cpu *cpus[CPU_MAX];
+u32 cpu_count;
+static struct cpu boot_cpu;
+static struct arch_cpu boot_arch_cpu;
+
+static void mem_insert(struct mem_range r)
+{
+    u32 i = boot_info.mem_count;
+    ASSERT(i < ARRAY_LEN(boot_info.mem));
+    for (; i > 0 && boot_info.mem[i - 1].start > r.start; i--)
+        boot_info.mem[i] = boot_info.mem[i - 1];
+    boot_info.mem[i] = r;
+    boot_info.mem_count++;
+}
+
+static void start_info_parse(void)
+{
+    const struct hvm_start_info *si = phys_to_virt(pvh_start_info);
+    if (si->magic != START_MAGIC || si->version < 1 || !si->memmap_entries)
+        panic("not started by a PVH loader that passes a memory map");
+    boot_info.cmdline = si->cmdline ? phys_to_virt(si->cmdline) : "";
+    boot_info.rsdp = si->rsdp;
+    boot_info.kernel_start = (u64)kernel_image_start - KERNEL_BASE;
+    boot_info.kernel_end = (u64)kernel_image_end - KERNEL_BASE;
+    const struct hvm_memmap_entry *e = phys_to_virt(si->memmap);
+    for (u32 i = 0; i < si->memmap_entries; i++)
+        mem_insert((struct mem_range){e[i].addr, e[i].size, e[i].type == MEMMAP_RAM});
+}
+
+void arch_early_init(void)
+{
+    boot_cpu.self = &boot_cpu;
+    boot_cpu.arch = &boot_arch_cpu;
+    boot_cpu.kstack_bottom = (u64)boot_stack_bottom;
+    boot_cpu.kstack_top = (u64)boot_stack_top;
+    boot_cpu.online = true;
+    cpus[0] = &boot_cpu;
+    cpu_count = 1;
+    serial_init();
+    idt_init();
+    cpu_tables_load(&boot_cpu);
+    fpu_init_cpu();
+    start_info_parse();
+    paging_init();
+}

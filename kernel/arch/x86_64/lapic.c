@@ -1,0 +1,141 @@
+/* Local APIC. */
+#include "kernel/arch/x86_64/lapic.h"
+#include "kernel/arch/x86_64/arch.h"
+#include "kernel/arch/x86_64/cpu.h"
+#include "kernel/arch/x86_64/msr.h"
+#include "kernel/arch/x86_64/trap.h"
+#include "kernel/base/panic.h"
+
+#define REG_ID            0x20
+#define REG_TPR           0x80
+#define REG_EOI           0xb0
+#define REG_SVR           0xf0
+#define REG_ESR           0x280
+#define REG_ICR_LOW       0x300
+#define REG_ICR_HIGH      0x310
+#define REG_LVT_TIMER     0x320
+#define REG_LVT_LINT0     0x350
+#define REG_LVT_LINT1     0x360
+#define REG_LVT_ERROR     0x370
+#define REG_TIMER_INITIAL 0x380
+#define REG_TIMER_CURRENT 0x390
+#define REG_TIMER_DIVIDE  0x3e0
+
+#define SVR_ENABLE       0x100u
+#define LVT_MASKED       0x10000u
+#define LVT_NMI          0x400u
+#define LVT_TSC_DEADLINE 0x40000u
+#define ICR_PENDING      0x1000u
+#define ICR_OTHERS       0xc0000u
+#define APIC_BASE_X2APIC 0x400u
+#define APIC_BASE_ENABLE 0x800u
+#define CPUID1C_X2APIC   (1u << 21)
+
+static volatile u8 *regs; /* NULL in x2APIC mode */
+
+static u32 reg_read(u32 reg)
+{
+    return regs ? *(volatile u32 *)(regs + reg) : (u32)rdmsr(MSR_X2APIC + reg / 16);
+}
+
+static void reg_write(u32 reg, u32 value)
+{
+    if (regs)
+        *(volatile u32 *)(regs + reg) = value;
+    else
+        wrmsr(MSR_X2APIC + reg / 16, value);
+}
+
+static bool have_x2apic(void)
+{
+    u32 a, b, c, d;
+    cpuid(1, 0, &a, &b, &c, &d);
+    return c & CPUID1C_X2APIC;
+}
+
+void lapic_init_cpu(void)
+{
+    u64 base = rdmsr(MSR_APIC_BASE) | APIC_BASE_ENABLE;
+    if (have_x2apic())
+        base |= APIC_BASE_X2APIC;
+    else if (!regs)
+        regs = mmio_map(base & 0xffffff000UL, PAGE_SIZE);
+    wrmsr(MSR_APIC_BASE, base);
+    reg_write(REG_SVR, SVR_ENABLE | VECTOR_SPURIOUS);
+    reg_write(REG_TPR, 0);
+    reg_write(REG_LVT_LINT0, LVT_MASKED);
+    reg_write(REG_LVT_LINT1, LVT_NMI);
+    reg_write(REG_LVT_ERROR, LVT_MASKED);
+    reg_write(REG_LVT_TIMER, VECTOR_TIMER);
+    this_cpu()->apic_id = lapic_id();
+}
+
+void lapic_eoi(void)
+{
+    reg_write(REG_EOI, 0);
+}
+
+u32 lapic_id(void)
+{
+    return regs ? reg_read(REG_ID) >> 24 : reg_read(REG_ID);
+}
+
+/* Interrupts go off, so that a handler's own message does not come between the two halves. */
+static void icr_write(u32 destination, u32 command)
+{
+    if (!regs) {
+        wrmsr(MSR_X2APIC + REG_ICR_LOW / 16, (u64)destination << 32 | command);
+        return;
+    }
+    u64 flags = irq_save();
+    while (reg_read(REG_ICR_LOW) & ICR_PENDING)
+        cpu_relax();
+    reg_write(REG_ICR_HIGH, destination << 24);
+    reg_write(REG_ICR_LOW, command);
+    irq_restore(flags);
+}
+
+void lapic_send(u32 apic_id, u32 command)
+{
+    icr_write(apic_id, command);
+}
+
+void lapic_send_others(u32 command)
+{
+    icr_write(0, command | ICR_OTHERS);
+}
+
+void ipi_send(u32 cpu, u32 vector)
+{
+    lapic_send(cpus[cpu]->apic_id, ICR_FIXED | vector);
+}
+
+void ipi_send_others(u32 vector)
+{
+    lapic_send_others(ICR_FIXED | vector);
+}
+
+/* Intel SDM 3A, 10.11: message address 0xfee00000 | destination << 12; data: vector, fixed, edge. */
+void msi_message(u32 vector, u32 cpu, u64 *addr, u32 *data)
+{
+    *addr = 0xfee00000u | cpus[cpu]->apic_id << 12;
+    *data = vector;
+}
+
+void lapic_timer_set(u32 count, u32 divide_shift)
+{
+    /* Divide configuration: bits 0, 1, 3 hold log2 - 1; dividing by 1 is 0b1011. */
+    u32 code = divide_shift ? divide_shift - 1 : 7;
+    reg_write(REG_TIMER_DIVIDE, (code & 3) | (code & 4) << 1);
+    reg_write(REG_TIMER_INITIAL, count);
+}
+
+u32 lapic_timer_read(void)
+{
+    return reg_read(REG_TIMER_CURRENT);
+}
+
+void lapic_timer_deadline_mode(void)
+{
+    reg_write(REG_LVT_TIMER, LVT_TSC_DEADLINE | VECTOR_TIMER);
+}

@@ -1,0 +1,26 @@
+/* Structure offsets for assembly: compiled to assembly text only; the Makefile makes offsets.h from it. */
+#include "kernel/arch/x86_64/arch_cpu.h"
+#include "kernel/arch/x86_64/cpu.h"
+#include "kernel/arch/x86_64/layout.h"
+#include "kernel/arch/x86_64/trap.h"
+
+#define DEFINE(name, value) __asm__ volatile("\n.ascii \"@" #name " %0\"" ::"i"(value))
+
+void offsets(void)
+{
+    DEFINE(CPU_KSTACK_BOTTOM, offsetof(struct cpu, kstack_bottom));
+    DEFINE(CPU_KSTACK_TOP, offsetof(struct cpu, kstack_top));
+    DEFINE(CPU_SCRATCH, offsetof(struct cpu, scratch));
+    DEFINE(CPU_ARCH, offsetof(struct cpu, arch));
+    DEFINE(ARCH_CPU_EMERGENCY_BOTTOM, offsetof(struct arch_cpu, emergency_bottom));
+    DEFINE(ARCH_CPU_EMERGENCY_TOP, offsetof(struct arch_cpu, emergency_top));
+    DEFINE(FRAME_SIZE, sizeof(struct trap_frame));
+    DEFINE(FRAME_VECTOR, offsetof(struct trap_frame, vector));
+    DEFINE(FRAME_RIP, offsetof(struct trap_frame, rip));
+    DEFINE(FRAME_RSP, offsetof(struct trap_frame, rsp));
+    DEFINE(FRAME_SS, offsetof(struct trap_frame, ss));
+    DEFINE(ASM_TRAP_SYSCALL, TRAP_SYSCALL);
+    DEFINE(ASM_KERNEL_CS, KERNEL_CS);
+    DEFINE(ASM_KERNEL_SS, KERNEL_SS);
+    DEFINE(ASM_SYSCALL_SLOTS, SYSCALL_SLOTS);
+}

@@ -1,0 +1,183 @@
+/*
+ * The kernel's own part of the page table: the image with rights per section, the direct map, device memory,
+ * the system-call table. The program's half belongs to mm/vm.
+ */
+#include "kernel/arch/x86_64/arch.h"
+#include "kernel/arch/x86_64/arch_cpu.h"
+#include "kernel/arch/x86_64/cpu.h"
+#include "kernel/arch/x86_64/layout.h"
+#include "kernel/arch/x86_64/pte.h"
+#include "kernel/arch/x86_64/trap.h"
+#include "kernel/base/errno.h"
+#include "kernel/base/panic.h"
+#include "kernel/base/string.h"
+#include "mm/phys/phys.h"
+#include "sched/mutex.h"
+
+#define PTE_TABLE  (PTE_PRESENT | PTE_WRITE)
+#define PTE_KERNEL (PTE_PRESENT | PTE_GLOBAL | PTE_ACCESSED | PTE_DIRTY)
+#define CR4_PGE    0x80UL
+#define GIB        (1UL << 30)
+
+/* Tables of the kernel image's first 8 MiB and of the system-call table. */
+#define IMAGE_TABLES 4
+typedef pte_t page_table[512];
+static page_table image_pd __attribute__((aligned(4096)));
+static page_table image_pt[IMAGE_TABLES] __attribute__((aligned(4096)));
+static page_table top_pd __attribute__((aligned(4096)));
+static page_table top_pt __attribute__((aligned(4096)));
+u64 syscall_table[SYSCALL_SLOTS] __attribute__((aligned(4096)));
+
+extern page_table boot_pml4, boot_pdpt_kernel;
+extern u8 kernel_image_start[], kernel_text_end[], kernel_rodata_end[], kernel_image_end[];
+extern u8 syscall_stubs[];
+
+pte_t *page_table_root;
+
+static u64 image_paddr(const void *p)
+{
+    return (u64)p - KERNEL_BASE;
+}
+
+void tlb_flush_all_local(void)
+{
+    u64 cr4;
+    u64 flags = irq_save();
+    __asm__ volatile("movq %%cr4, %0" : "=r"(cr4));
+    __asm__ volatile("movq %0, %%cr4; movq %1, %%cr4" ::"r"(cr4 & ~CR4_PGE), "r"(cr4) : "memory");
+    irq_restore(flags);
+}
+
+static u64 image_rights(u64 addr)
+{
+    if (addr < (u64)kernel_text_end)
+        return PTE_KERNEL;
+    if (addr < (u64)kernel_rodata_end)
+        return PTE_KERNEL | PTE_NX;
+    return PTE_KERNEL | PTE_NX | PTE_WRITE;
+}
+
+static void map_image(void)
+{
+    u64 end = (u64)kernel_image_end - KERNEL_BASE;
+    ASSERT(end <= IMAGE_TABLES * HUGE_SIZE);
+    for (u32 i = 0; i < IMAGE_TABLES; i++)
+        image_pd[i] = pte_make(image_paddr(image_pt[i]), PTE_TABLE);
+    for (u64 p = boot_info.kernel_start; p < end; p += PAGE_SIZE)
+        image_pt[p / HUGE_SIZE][pte_index(p, 0)] = pte_make(p, image_rights(KERNEL_BASE + p));
+    boot_pdpt_kernel[pte_index(KERNEL_BASE, 2)] = pte_make(image_paddr(image_pd), PTE_TABLE);
+}
+
+static void map_syscall_table(void)
+{
+    for (u32 i = 0; i < SYSCALL_SLOTS; i++)
+        syscall_table[i] = (u64)syscall_stubs + 16 * i;
+    top_pt[pte_index(SYSCALL_TABLE, 0)] = pte_make(image_paddr(syscall_table), PTE_KERNEL | PTE_NX);
+    top_pd[pte_index(SYSCALL_TABLE, 1)] = pte_make(image_paddr(top_pt), PTE_TABLE);
+    boot_pdpt_kernel[pte_index(SYSCALL_TABLE, 2)] = pte_make(image_paddr(top_pd), PTE_TABLE);
+}
+
+void paging_init(void)
+{
+    map_image();
+    map_syscall_table();
+    boot_pml4[0] = (pte_t){0};
+    page_table_root = phys_to_virt(image_paddr(boot_pml4));
+    tlb_flush_all_local();
+}
+
+/* ---- walking ---- */
+
+static pte_t *table_below(pte_t *entry, u64 (*alloc_table)(void))
+{
+    pte_t e = pte_load(entry);
+    if (!pte_present(e)) {
+        u64 table = alloc_table ? alloc_table() : 0;
+        if (!table)
+            return NULL;
+        e = pte_make(table, PTE_TABLE);
+        pte_exchange(entry, e);
+    }
+    return phys_to_virt(pte_paddr(e));
+}
+
+pte_t *pte_kernel_walk(u64 addr, u64 (*alloc_table)(void))
+{
+    pte_t *table = page_table_root;
+    for (int level = 3; level > 0; level--) {
+        table = table_below(&table[pte_index(addr, level)], alloc_table);
+        if (!table)
+            return NULL;
+    }
+    return &table[pte_index(addr, 0)];
+}
+
+/* ---- direct map ---- */
+
+static bool has_gib_pages(void)
+{
+    u32 a, b, c, d;
+    cpuid(0x80000001, 0, &a, &b, &c, &d);
+    return d & (1u << 26);
+}
+
+static pte_t *direct_table(pte_t *entry, u64 (*alloc_table)(void))
+{
+    if (!pte_present(*entry)) {
+        u64 table = alloc_table();
+        memset(phys_to_virt(table), 0, PAGE_SIZE);
+        *entry = pte_make(table, PTE_TABLE);
+    }
+    return phys_to_virt(pte_paddr(*entry));
+}
+
+void arch_map_direct(u64 start, u64 end, u64 (*alloc_table)(void))
+{
+    const u64 rights = PTE_KERNEL | PTE_WRITE | PTE_NX | PTE_HUGE;
+    bool gib = has_gib_pages();
+    start = MAX(ALIGN_DOWN(start, HUGE_SIZE), DIRECT_MAP_BOOT_END);
+    end = MIN(ALIGN_UP(end, HUGE_SIZE), DIRECT_MAP_END - DIRECT_MAP);
+    for (u64 p = start, size; p < end; p += size) {
+        u64 v = DIRECT_MAP + p;
+        pte_t *pdpt = direct_table(&page_table_root[pte_index(v, 3)], alloc_table);
+        pte_t *entry = &pdpt[pte_index(v, 2)];
+        size = gib && IS_ALIGNED(p, GIB) && end - p >= GIB && !pte_present(*entry) ? GIB : HUGE_SIZE;
+        if (pte_present(*entry) && pte_huge(*entry))
+            continue;
+        if (size == HUGE_SIZE)
+            entry = &direct_table(entry, alloc_table)[pte_index(v, 1)];
+        *entry = pte_make(p, rights);
+    }
+}
+
+/* ---- device memory ---- */
+
+static struct mutex mmio_lock;
+static u64 mmio_next = MMIO_START;
+
+static u64 mmio_table(void)
+{
+    struct page *page = page_alloc(0, PAGE_KERNEL, PHYS_ZERO);
+    return page ? page_to_paddr(page) : 0;
+}
+
+volatile void *mmio_map(u64 paddr, u64 len)
+{
+    u64 start = ALIGN_DOWN(paddr, PAGE_SIZE), end = ALIGN_UP(paddr + len, PAGE_SIZE);
+    void *result = NULL;
+    mutex_lock(&mmio_lock);
+    u64 base = mmio_next;
+    if (end - start > MMIO_END - base)
+        goto out;
+    for (u64 p = start; p < end; p += PAGE_SIZE) {
+        pte_t *entry = pte_kernel_walk(base + (p - start), mmio_table);
+        if (!entry)
+            goto out;
+        pte_exchange(entry, pte_make(p, PTE_KERNEL | PTE_WRITE | PTE_NX | PTE_NOCACHE));
+    }
+    mmio_next = base + (end - start);
+    result = (void *)(base + (paddr - start));
+out:
+    mutex_unlock(&mmio_lock);
+    return result;
+}
