@@ -1,0 +1,29 @@
+/*
+ * Backtraces through the kernel and the program, by DWARF call-frame information (libunwind's remote
+ * interface). Kernel frames are named from the kernel's own symbol table; program frames by file and offset,
+ * and by the exported symbol that covers the address where there is one.
+ */
+#ifndef MOKA_BASE_UNWIND_H
+#define MOKA_BASE_UNWIND_H
+
+#include "kernel/base/types.h"
+
+/* Where an ELF file of the program lies in memory. */
+struct unwind_module {
+    u64 base;       /* address of its ELF header (load bias + first segment) */
+    u64 start, end; /* the mapping that holds the address asked for */
+    char name[128]; /* path, or a name in brackets */
+};
+/*
+ * Tells which file the program address ip belongs to; false when none. Called with anything locked or stopped
+ * when may_sleep is false, and must then neither sleep nor lock. NULL until kernel/linux registers one.
+ */
+extern bool (*unwind_find_module)(u64 ip, struct unwind_module *out, bool may_sleep);
+
+/*
+ * Reads n bytes of kernel or program memory by walking the page table: any context, never faults. False when
+ * a page is absent.
+ */
+bool unwind_peek(u64 addr, void *out, size_t n);
+
+#endif

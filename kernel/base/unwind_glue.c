@@ -1,0 +1,85 @@
+/*
+ * The C library functions that Debian's libunwind-x86_64.a refers to. The remote interface uses few of them:
+ * a little memory for its one address-space object, strings, and locks that are no locks because one thread
+ * unwinds at a time. The rest belongs to its local interface, which is linked in but never called.
+ */
+#include "kernel/base/panic.h"
+#include "kernel/base/string.h"
+#include "kernel/base/types.h"
+
+#define ARENA_SIZE (32 * 1024)
+static char arena[ARENA_SIZE] __attribute__((aligned(16)));
+static size_t arena_used;
+static int last_error;
+
+void *calloc(size_t count, size_t size);
+void *malloc(size_t size);
+void free(void *p);
+_Noreturn void abort(void);
+int *__errno_location(void);
+
+void *malloc(size_t size)
+{
+    size = ALIGN_UP(size, 16);
+    if (size > ARENA_SIZE - arena_used)
+        return NULL;
+    arena_used += size;
+    return arena + arena_used - size;
+}
+
+/* The arena is zero and never reused. */
+void *calloc(size_t count, size_t size)
+{
+    return size && count > ARENA_SIZE / size ? NULL : malloc(count * size);
+}
+
+void free(void *p)
+{
+}
+
+_Noreturn void abort(void)
+{
+    panic("libunwind gave up");
+}
+
+int *__errno_location(void)
+{
+    return &last_error;
+}
+
+/* Never reached: each would be a call of the local interface into an operating system around it. */
+#define NOT_REACHED(name)                                                                                    \
+    long name(void);                                                                                         \
+    long name(void)                                                                                          \
+    {                                                                                                        \
+        return -1;                                                                                           \
+    }
+NOT_REACHED(_Ux86_64_setcontext)
+NOT_REACHED(close)
+NOT_REACHED(dl_iterate_phdr)
+NOT_REACHED(fstat)
+NOT_REACHED(getpagesize)
+NOT_REACHED(getpid)
+NOT_REACHED(lzma_index_buffer_decode)
+NOT_REACHED(lzma_index_end)
+NOT_REACHED(lzma_index_size)
+NOT_REACHED(lzma_index_uncompressed_size)
+NOT_REACHED(lzma_stream_buffer_decode)
+NOT_REACHED(lzma_stream_footer_decode)
+NOT_REACHED(mincore)
+NOT_REACHED(mmap)
+NOT_REACHED(msync)
+NOT_REACHED(munmap)
+NOT_REACHED(open)
+NOT_REACHED(pipe2)
+NOT_REACHED(read)
+NOT_REACHED(sigfillset)
+NOT_REACHED(sigprocmask)
+NOT_REACHED(stat)
+NOT_REACHED(stpcpy)
+NOT_REACHED(strcpy)
+NOT_REACHED(strerror)
+NOT_REACHED(strncpy)
+NOT_REACHED(syscall)
+NOT_REACHED(sysconf)
+NOT_REACHED(write)
