@@ -14,7 +14,7 @@ MAKEFLAGS += --no-builtin-rules
 # ---- dependencies ------------------------------------------------------------------------------------------------
 
 PACKAGES := build-essential clang-format dpkg-dev python3 qemu-system-x86 openjdk-17-jdk-headless erofs-utils \
-            musl-tools spin libunwind-dev busybox-static zlib1g-dev
+            musl-tools spin libunwind-dev busybox-static cpio zlib1g-dev
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
 .PHONY: deps
@@ -181,5 +181,10 @@ $(B)/benchmarks/boot/idle: benchmarks/boot/idle.c $(B)/.deps
 	@mkdir -p $(@D)
 	musl-gcc -static -O2 -Wall -Wextra -Werror $< -o $@
 
-bench: all $(B)/benchmarks/boot/Boot.jar $(B)/benchmarks/boot/idle
+$(B)/benchmarks/micro: benchmarks/micro/micro.c $(B)/.deps
+	@mkdir -p $(@D)
+	$(CC) -static -O2 -pthread -Wall -Wextra -Werror $< -o $@
+
+bench: all $(B)/benchmarks/boot/Boot.jar $(B)/benchmarks/boot/idle $(B)/benchmarks/micro
 	benchmarks/boot/run
+	benchmarks/micro/run

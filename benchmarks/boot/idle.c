@@ -1,4 +1,5 @@
-/* Sleeps ten seconds and prints how many local timer interrupts all CPUs took meanwhile (/proc/interrupts, LOC). */
+/* Sleeps ten seconds and prints how many local timer interrupts all CPUs took meanwhile (/proc/interrupts,
+ * LOC). */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
