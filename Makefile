@@ -43,7 +43,7 @@ WARN := -Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare -Wvla
 KERNEL_DIRS := kernel mm sched virtio net jni-bridge/kernel jvm-balloon
 OFFSETS_C := kernel/arch/x86_64/offsets.c
 # Not linked into the kernel: a program image of its own, and the source of offsets.h.
-KERNEL_C := $(filter-out kernel/linux/vdso/vdso.c $(OFFSETS_C),$(shell find $(KERNEL_DIRS) -name '*.c' | sort))
+KERNEL_C := $(filter-out kernel/linux/vdso/vdso.c kernel/base/unwind.c kernel/base/unwind_glue.c $(OFFSETS_C),$(shell find $(KERNEL_DIRS) -name '*.c' | sort))
 KERNEL_S := $(shell find $(KERNEL_DIRS) -name '*.S' | sort)
 KERNEL_O := $(KERNEL_C:%.c=$(B)/%.o) $(KERNEL_S:%.S=$(B)/%.S.o)
 KERNEL_CFLAGS := -std=gnu17 -O2 -g -ffreestanding -mno-red-zone -mgeneral-regs-only -mcmodel=kernel -fno-pic -fno-pie \
