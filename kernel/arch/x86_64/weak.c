@@ -3,6 +3,7 @@
  * definition takes precedence; this file goes when all have landed.
  */
 #include "kernel/arch/x86_64/arch.h"
+#include "kernel/arch/x86_64/trap.h"
 #include "kernel/base/cmdline.h"
 #include "kernel/base/errno.h"
 #include "kernel/base/panic.h"
@@ -14,6 +15,7 @@
 #include "mm/vm/vm.h"
 #include "sched/thread.h"
 #include "sched/timer.h"
+#include "sched/waitq.h"
 #include "virtio/virtio.h"
 
 #define WEAK    __attribute__((weak))
@@ -78,4 +80,48 @@ WEAK int linux_start(void)
 WEAK bool mutex_trylock(struct mutex *m)
 {
     return true;
+}
+WEAK u64 clock_monotonic_ns(void)
+{
+    MISSING;
+}
+WEAK int ioapic_route(u32 gsi, u32 vector, u32 cpu, bool level)
+{
+    MISSING;
+}
+WEAK struct thread *thread_create(const char *name, void (*entry)(void *), void *arg, bool with_fpu)
+{
+    MISSING;
+}
+WEAK void thread_start(struct thread *t)
+{
+    MISSING;
+}
+WEAK void sched_wake(struct thread *t)
+{
+    MISSING;
+}
+WEAK int sched_sleep(u64 deadline_ns, u32 flags)
+{
+    MISSING;
+}
+WEAK void waitq_enter(struct waitq *q, struct waiter *w)
+{
+    MISSING;
+}
+WEAK void waitq_leave(struct waitq *q, struct waiter *w)
+{
+    MISSING;
+}
+WEAK void waitq_wake_all(struct waitq *q, u32 events)
+{
+    MISSING;
+}
+WEAK void event_set(struct event *e)
+{
+    MISSING;
+}
+WEAK int event_wait(struct event *e, u64 deadline_ns, u32 sleep_flags)
+{
+    MISSING;
 }
