@@ -170,6 +170,16 @@ $(B)/tests/unit/base: tests/unit/base/test_base.c tests/unit/base/kernel_side.c 
 	@mkdir -p $(@D)
 	$(CC) $(HOST_TEST_CFLAGS) -Wno-format-security $(filter tests/%.c,$^) kernel/base/tree.c -o $@
 
+# The launcher's warnings, not the kernel's: it is a program of the host. Leaks are no fault of a command that ends at once.
+LAUNCHER_TEST_C := $(filter-out %/main.c,$(wildcard java-launcher/host/*.c)) java-launcher/guest/conf.c java-launcher/guest/options.c
+UNIT_TESTS += $(B)/tests/unit/launcher
+$(B)/tests/unit/launcher: tests/unit/launcher/test_launcher.c $(LAUNCHER_TEST_C) $(wildcard java-launcher/*/*.h)
+	@mkdir -p $(@D)
+	$(CC) $(HOST_CFLAGS) -fsanitize=address,undefined -fno-sanitize-recover=undefined $(filter %.c,$^) tests/unit/launcher/no_leaks.c -lz -o $@
+$(B)/moka-sanitized: $(wildcard java-launcher/host/*.[ch])
+	@mkdir -p $(@D)
+	$(CC) $(HOST_CFLAGS) -fsanitize=address,undefined -fno-sanitize-recover=undefined $(filter %.c,$^) tests/unit/launcher/no_leaks.c -lz -o $@
+
 # ---- checks of structure and layout --------------------------------------------------------------------------------
 
 check: $(B)/.deps

@@ -19,8 +19,10 @@
 
 #include <dlfcn.h>
 #include <jni.h>
+#include <locale.h>
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -277,6 +279,30 @@ static size_t main_stack_size(const struct words *options)
     return (size + PAGE - 1) & ~(uint64_t)(PAGE - 1);
 }
 
+/*
+ * Without a locale the JDK would take file names and arguments for ASCII: none named means C.UTF-8. The image
+ * holds no other locale's data; but the JDK only wants to hear from the C library that the one named exists,
+ * takes language and country from its name and brings all else along. So any UTF-8 locale becomes another
+ * name of C.UTF-8.
+ */
+static void ensure_locale(void)
+{
+    static const char *const variables[] = {"LC_ALL", "LC_CTYPE", "LANG"};
+    const char *name = NULL;
+    for (int i = 0; i < 3 && (!name || !*name); i++)
+        name = getenv(variables[i]);
+    if (!name || !*name) {
+        setenv("LC_CTYPE", "C.UTF-8", 1);
+        return;
+    }
+    size_t n = strlen(name);
+    bool utf8 = n > 6 && (!strcasecmp(name + n - 6, ".UTF-8") || !strcasecmp(name + n - 5, ".UTF8"));
+    if (utf8 && !strchr(name, '/') && !setlocale(LC_ALL, ""))
+        if (symlink("/usr/lib/locale/C.utf8", xprintf("/usr/lib/locale/%s", name)) < 0)
+            fprintf(stderr, "moka: no locale %s here: %m\n", name);
+    setlocale(LC_ALL, "C");
+}
+
 int main(int argc, char **argv)
 {
     static struct launch l;
@@ -287,9 +313,7 @@ int main(int argc, char **argv)
 
     conf_read(conf ? conf : "/moka/launch.conf", &l.conf);
     collect_options(&l, argv);
-    /* Without a locale the JDK would take file names and arguments for ASCII. */
-    if (!getenv("LC_ALL") && !getenv("LC_CTYPE") && !getenv("LANG"))
-        setenv("LC_CTYPE", "C.UTF-8", 1);
+    ensure_locale();
     load_jvm(&l);
     pthread_attr_init(&attr);
     pthread_attr_setstacksize(&attr, main_stack_size(&l.conf.options));

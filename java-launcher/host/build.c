@@ -18,7 +18,7 @@
 #include <sys/stat.h>
 
 static const char launcher_path[] = "/moka/launcher";
-static const char locale_file[] = "/usr/lib/locale/C.utf8/LC_CTYPE";
+static const char locale_dir[] = "/usr/lib/locale/C.utf8";
 static const char system_cache[] = "/etc/ld.so.cache";
 
 static void make_erofs(const struct stage *s, const char *uuid_key, const char *to)
@@ -86,8 +86,8 @@ static void stage_launcher(struct stage *s, const struct app *a)
         die("%s is not an executable", launcher);
     stage_libs(s, &l, path_dir(launcher), false);
     stage_copy(s, launcher, launcher_path);
-    if (is_file(locale_file))
-        stage_copy(s, locale_file, locale_file);
+    if (is_dir(locale_dir))
+        stage_copy(s, locale_dir, locale_dir);
     conf_line(&conf, "libjvm", "/jvm/lib/server/libjvm.so");
     conf_line(&conf, "mode", a->start_jar ? "jar" : "class");
     conf_line(&conf, "main", a->start_jar ? a->command : a->main_class);
@@ -150,8 +150,8 @@ static void build_exec(const struct options *o, const char *path, const struct l
     if (lstat(stage_path(s, path), &st) <
         0) /* under a path with links in it, it was staged where they lead */
         stage_copy(s, path, path);
-    if (l->v[0]->elf.interpreter && is_file(locale_file))
-        stage_copy(s, locale_file, locale_file);
+    if (l->v[0]->elf.interpreter && is_dir(locale_dir))
+        stage_copy(s, locale_dir, locale_dir);
     stage_additions(s, o);
     stage_finish(s);
 }
