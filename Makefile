@@ -32,8 +32,14 @@ $(B)/.deps: Makefile
 MUSL_VERSION := 1.2.3
 MUSL := $(B)/third-party/musl-$(MUSL_VERSION)
 
-$(MUSL)/.unpacked: tools/fetch-source $(B)/.deps
+$(MUSL)/.unpacked: tools/fetch-source | $(B)/.deps
 	tools/fetch-source musl $(MUSL_VERSION) $(B)/third-party
+	@touch $@
+
+UNWIND_VERSION := 1.6.2
+UNWIND := $(B)/third-party/libunwind-$(UNWIND_VERSION)
+$(UNWIND)/.unpacked: tools/fetch-source | $(B)/.deps
+	tools/fetch-source libunwind $(UNWIND_VERSION) $(B)/third-party
 	@touch $@
 
 # ---- the kernel ----------------------------------------------------------------------------------------------------
@@ -43,7 +49,7 @@ WARN := -Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare -Wvla
 KERNEL_DIRS := kernel mm sched virtio net jni-bridge/kernel jvm-balloon
 OFFSETS_C := kernel/arch/x86_64/offsets.c
 # Not linked into the kernel: a program image of its own, and the source of offsets.h.
-KERNEL_C := $(filter-out kernel/linux/vdso/vdso.c kernel/base/unwind.c kernel/base/unwind_glue.c $(OFFSETS_C),$(shell find $(KERNEL_DIRS) -name '*.c' | sort))
+KERNEL_C := $(filter-out kernel/linux/vdso/vdso.c $(OFFSETS_C),$(shell find $(KERNEL_DIRS) -name '*.c' | sort))
 KERNEL_S := $(shell find $(KERNEL_DIRS) -name '*.S' | sort)
 KERNEL_O := $(KERNEL_C:%.c=$(B)/%.o) $(KERNEL_S:%.S=$(B)/%.S.o)
 KERNEL_CFLAGS := -std=gnu17 -O2 -g -ffreestanding -mno-red-zone -mgeneral-regs-only -mcmodel=kernel -fno-pic -fno-pie \
@@ -72,6 +78,21 @@ $(B)/musl/%.o: $(MUSL)/%.c $(B)/musl/include/.made
 $(B)/musl/%.s.o: $(MUSL)/%.s $(MUSL)/.unpacked
 	@mkdir -p $(@D)
 	$(CC) -c $< -o $@
+
+# libunwind's remote interface for x86-64. Debian's archive is linked for the low 2 GiB, so it is compiled here.
+UNWIND_C := $(addprefix src/x86_64/,Gapply_reg_state.c Gcreate_addr_space.c Gget_save_loc.c Gglobal.c Ginit.c Ginit_remote.c \
+	Gregs.c Gstash_frame.c Gstep.c Gos-linux.c is_fpreg.c) \
+	$(addprefix src/dwarf/,Gexpr.c Gfde.c Gfind_unwind_table.c Gfind_proc_info-lsb.c Gparser.c Gpe.c global.c) \
+	$(addprefix src/mi/,Gget_reg.c Gset_caching_policy.c flush_cache.c init.c mempool.c Gfind_dynamic_proc_info.c \
+	Gdyn-extract.c Gdyn-remote.c Gget_accessors.c)
+UNWIND_O := $(UNWIND_C:%.c=$(B)/unwind/%.o)
+UNWIND_CFLAGS := -std=gnu99 -O2 -ffreestanding -mno-red-zone -mno-sse -mcmodel=kernel -fno-pic -fno-pie -fno-stack-protector \
+	-fasynchronous-unwind-tables -ffunction-sections -fdata-sections -w -D_GNU_SOURCE -DNDEBUG -DHAVE_CONFIG_H \
+	-Ikernel/base/libunwind -I$(UNWIND)/include -I$(UNWIND)/include/tdep -I$(UNWIND)/src
+$(UNWIND_C:%=$(UNWIND)/%): $(UNWIND)/.unpacked ;
+$(B)/unwind/%.o: $(UNWIND)/%.c kernel/base/libunwind/config.h
+	@mkdir -p $(@D)
+	$(CC) $(UNWIND_CFLAGS) -c $< -o $@
 
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
@@ -107,8 +128,15 @@ $(B)/kernel/linux/vdso/map.o: $(VDSO_OFFSETS)
 KERNEL := $(B)/moka-kernel
 .PHONY: kernel-only
 kernel-only: $(KERNEL)
-$(KERNEL): kernel/arch/x86_64/kernel.ld $(KERNEL_O) $(MUSL_O)
-	$(CC) -nostdlib -static -no-pie -Wl,-z,max-page-size=4096,-z,noexecstack,--gc-sections,--build-id=none -T $< -o $@ $(KERNEL_O) $(MUSL_O) -lgcc
+# Linked twice: the symbols of the first link become the table that names the kernel's frames in a backtrace.
+KERNEL_LINK = $(CC) -nostdlib -static -no-pie -Wl,-z,max-page-size=4096,-z,noexecstack,--gc-sections,--build-id=none,--eh-frame-hdr \
+	-T kernel/arch/x86_64/kernel.ld $(KERNEL_O) $(MUSL_O) $(UNWIND_O)
+$(KERNEL): kernel/arch/x86_64/kernel.ld tools/make-ksyms $(KERNEL_O) $(MUSL_O) $(UNWIND_O)
+	@tools/make-ksyms > $@.none.S && $(CC) -c $@.none.S -o $@.none.o
+	$(KERNEL_LINK) $@.none.o -lgcc -o $@.first
+	@tools/make-ksyms $@.first > $@.ksyms.S && $(CC) -c $@.ksyms.S -o $@.ksyms.o
+	@$(KERNEL_LINK) $@.ksyms.o -lgcc -o $@
+	@rm -f $@.first $@.none.* $@.ksyms.*
 
 # ---- the moka command (host side) and the launcher (guest side) -----------------------------------------------------
 

@@ -1,5 +1,5 @@
 /*
- * The C library functions that Debian's libunwind-x86_64.a refers to. The remote interface uses few of them:
+ * The C library functions that libunwind refers to. The remote interface uses few of them:
  * a little memory for its one address-space object, strings, and locks that are no locks because one thread
  * unwinds at a time. The rest belongs to its local interface, which is linked in but never called.
  */
@@ -54,32 +54,28 @@ int *__errno_location(void)
     {                                                                                                        \
         return -1;                                                                                           \
     }
-NOT_REACHED(_Ux86_64_setcontext)
+NOT_REACHED(_Uelf64_find_section)
+NOT_REACHED(_Uelf64_get_proc_name)
+NOT_REACHED(_Ux86_64_Iput_dynamic_unwind_info)
+NOT_REACHED(_Ux86_64_get_exe_image_path)
+NOT_REACHED(_Ux86_64_local_resume)
 NOT_REACHED(close)
 NOT_REACHED(dl_iterate_phdr)
+NOT_REACHED(fcntl)
 NOT_REACHED(fstat)
 NOT_REACHED(getpagesize)
 NOT_REACHED(getpid)
-NOT_REACHED(lzma_index_buffer_decode)
-NOT_REACHED(lzma_index_end)
-NOT_REACHED(lzma_index_size)
-NOT_REACHED(lzma_index_uncompressed_size)
-NOT_REACHED(lzma_stream_buffer_decode)
-NOT_REACHED(lzma_stream_footer_decode)
+NOT_REACHED(labs)
 NOT_REACHED(mincore)
 NOT_REACHED(mmap)
 NOT_REACHED(msync)
 NOT_REACHED(munmap)
 NOT_REACHED(open)
-NOT_REACHED(pipe2)
+NOT_REACHED(pipe)
 NOT_REACHED(read)
 NOT_REACHED(sigfillset)
 NOT_REACHED(sigprocmask)
-NOT_REACHED(stat)
-NOT_REACHED(stpcpy)
-NOT_REACHED(strcpy)
 NOT_REACHED(strerror)
-NOT_REACHED(strncpy)
 NOT_REACHED(syscall)
 NOT_REACHED(sysconf)
 NOT_REACHED(write)
