@@ -1,7 +1,62 @@
 /*
- * Sleeping locks: the lock-free mutex (Gidenstam and Papatriantafilou, "LFthreads: A lock-free thread
- * library", OPODIS 2007, as OSv uses it) and a reader-writer lock built from it. Threads only, preemption on;
- * never from interrupt handlers. Not recursive. A zeroed mutex is an unlocked one.
+ * Sleeping locks: a lock-free mutex and a reader-writer lock. Threads only, preemption on; never from
+ * interrupt handlers. Not recursive. A zeroed lock is free. An uncontended mutex never sleeps, so it works
+ * before sched_init() and costs two atomic instructions.
+ *
+ * The mutex
+ * ---------
+ * Source: Gidenstam and Papatriantafilou, "LFthreads: A lock-free thread library", OPODIS 2007; OSv uses the
+ * same algorithm. "Lock-free" is about the lock's own bookkeeping: no step of lock or unlock ever waits for a
+ * thread that was preempted in the middle of another step; a spinlock inside would.
+ *
+ *   count     holder + those who want it. 0: free. lock() adds 1, unlock() subtracts 1.
+ *   push      stack of waiters, newest first; anyone pushes (compare-and-exchange).
+ *   pop       waiters, oldest first; only the holder touches it. When it is empty the holder takes the whole
+ *             push stack (one exchange) and reverses it: first come, first served.
+ *   handoff   0, or a token: "the lock has no holder although count > 0; who takes me, decides".
+ *
+ * lock: count was 0: ours. Else push a waiter, then look for a token; taking it (compare-and-exchange to 0)
+ * makes us the holder for a moment, whose duty is to pop the oldest waiter, perhaps ourselves, and grant it
+ * the lock. Otherwise sleep until granted.
+ * unlock: count was 1: done. Else pop the oldest waiter and grant it the lock. No waiter there: somebody in
+ * lock() has counted itself but not pushed yet. We must not wait for it, so we leave a token (a fresh value
+ * of sequence) and look at push once more. Still empty: done, the one on its way will find the token. Not
+ * empty: try to take our token back; when that fails somebody else took it, with the duty; when it works we
+ * go on as the holder.
+ *
+ * Invariants
+ *   I1  At most one thread is "the holder": count's 0 -> 1, a grant by the holder, or taking the token from
+ *       non-zero to 0 makes one, and each of these needs that there is none. (count is 0 only when nobody
+ * holds or waits; a token exists only after a holder resigned by storing it.) I2  count > 0 and no holder  =>
+ * a token is there, or its taker is about to be the holder. I3  A waiter that found no token is granted the
+ * lock later (no lost hand-over).
+ *
+ * Why the orders suffice
+ *   - A's critical section happens before B's: count is changed with acquire/release (A's release in unlock,
+ * B's acquire in lock); or the grant is a release store that B loads with acquire; or the token is stored
+ * with seq_cst (includes release) and taken with seq_cst (includes acquire), then granted as before.
+ *   - I3 is Dekker's pattern: the locker does push := waiter; read handoff. The unlocker does handoff :=
+ * token; read push. All four are seq_cst, so at least one of them sees the other's write. If the locker sees
+ * the token it takes it, or fails because another took it, who then finds our waiter in push (it was pushed
+ *     before the token was taken, and taking push is an acquire exchange after that). If the unlocker sees
+ * the waiter it takes the token back, or fails likewise.
+ *   - A token can only be taken by the value that was read; `sequence` makes tokens of one mutex differ (it
+ *     wraps after 2^32 - 1 hand-offs, within which the taker would have to sit between two instructions), so
+ *     between reading the token and taking it nobody was the holder. Hence the taker's own waiter has not
+ * been popped (only holders pop): pop and push are not both empty, and the taker finds somebody to grant to.
+ *   - sequence, pop and owner are touched by the holder alone; grants order successive holders.
+ *   - A granted waiter's memory (a stack frame) may vanish at once: the granter reads everything it needs
+ *     before the release store. Its late sched_wake() is harmless because struct thread is type-stable.
+ *
+ * Deviations from the paper: the waiters queue is the push/pop pair (the paper has a general lock-free queue
+ * of which only the holder dequeues; the pair is one such); unlock looks at push only, not at pop (after the
+ * token is stored pop belongs to whoever takes it; and it is empty, as we just found).
+ *
+ * Sleeping inside consumes the thread's wake permit, which may have been meant for somebody further out;
+ * mutex_lock() puts it back whenever it slept, so that a wait loop which locks inside loses no wake-up.
+ *
+ * tests/model/mutex.pml checks I1-I3 for three threads; tests/unit/sched runs this code under
+ * ThreadSanitizer.
  */
 #ifndef MOKA_SCHED_MUTEX_H
 #define MOKA_SCHED_MUTEX_H
@@ -12,12 +67,14 @@ struct thread;
 struct mutex_waiter;
 
 struct mutex {
-    u32 count; /* atomic: owner + waiters */
-    u32 sequence;
-    u32 handoff;               /* atomic */
-    struct thread *owner;      /* for assertions */
+    u32 count;                 /* atomic: holder + waiters */
+    u32 handoff;               /* atomic: token or 0 */
     struct mutex_waiter *push; /* atomic: waiters, newest first */
-    struct mutex_waiter *pop;  /* owned by the lock holder: waiters, oldest first */
+
+    /* Guarded by the mutex itself. */
+    struct mutex_waiter *pop; /* waiters, oldest first */
+    u32 sequence;             /* last token used */
+    struct thread *owner;     /* for assertions; stored and loaded atomically, relaxed */
 };
 #define MUTEX_INIT                                                                                           \
     {                                                                                                        \
@@ -29,18 +86,42 @@ bool mutex_trylock(struct mutex *m);
 void mutex_unlock(struct mutex *m);
 bool mutex_held(const struct mutex *m); /* by the calling thread; for ASSERT */
 
-/* Readers share, a writer is alone; writers are preferred; a zeroed lock is free. */
+/*
+ * The reader-writer lock
+ * ----------------------
+ * Readers share, a writer is alone. A waiting writer keeps new readers out, so a reader must not lock again
+ * while it reads; when the writer leaves, all readers that came meanwhile get in before the next writer:
+ * neither side starves. Uncontended: one atomic instruction to read, a few to write. The holder of a write
+ * lock unlocks it itself.
+ *
+ *   readers   active and waiting readers, minus RWLOCK_WRITER while a writer waits or writes (atomic)
+ *   draining  how many readers the waiting writer still waits for (atomic; may be below 0 for a moment)
+ *
+ * write_lock: takes `writers`, subtracts RWLOCK_WRITER from readers: the value before, r, is the number of
+ * active readers. Adds r to draining; not 0 then: sleeps until the last of these readers, whose subtraction
+ * makes draining 0, wakes it. write_unlock: adds RWLOCK_WRITER; the r readers counted now wait or are about
+ * to: admits r (those that do not wait yet find an admission in `admissions`), then releases `writers`.
+ * A reader's subtraction from draining and the writer's addition are on one variable, so exactly one of them
+ * sees 0 last. (The scheme is that of Go's sync.RWMutex, itself after Courtois et al., CACM 1971.)
+ */
 struct rwlock {
-    struct mutex lock;
-    s64 readers; /* atomic; biased when a writer waits or writes */
-    struct thread *writer;
-    void *waiting_readers; /* see rwlock.c */
-    u64 spare[2];
+    s64 readers;           /* atomic */
+    s64 draining;          /* atomic */
+    struct mutex writers;  /* held by the writer from write_lock to write_unlock */
+    struct thread *writer; /* atomic: the writer while it waits for readers or writes */
+
+    struct mutex waiting_lock; /* guards the two below */
+    struct rwlock_waiter *waiting;
+    u64 admissions;
 };
+#define RWLOCK_WRITER (1L << 32)
+
 void read_lock(struct rwlock *l);
 bool read_trylock(struct rwlock *l);
 void read_unlock(struct rwlock *l);
 void write_lock(struct rwlock *l);
+bool write_trylock(struct rwlock *l);
 void write_unlock(struct rwlock *l);
+bool write_held(const struct rwlock *l); /* by the calling thread; for ASSERT */
 
 #endif

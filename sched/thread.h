@@ -5,14 +5,47 @@
  *   NEW --------------------> QUEUED <---------------------> RUNNING ---> DEAD (thread_exit)
  *                               ^                               | sched_sleep, no permit
  *              its CPU drains   |            sched_wake         v
- *              its wake queue   +----- WAKING <-------------- SLEEPING
+ *              its wake queue   +------- (wake queue) <----- SLEEPING
  *
  * Each thread has one wake permit, as java.util.concurrent.locks.LockSupport has: sched_wake() on a thread
  * that is not asleep leaves the permit, and the next sched_sleep() takes it and returns at once. So waking is
  * never lost, sleeping may end spuriously, and every wait is a loop around its condition. Locks that sleep
  * inside a condition give the permit back (mutex_lock does).
  *
+ * Sleep and wake-up: one word, thread->wait, decides.
+ *   sleeper: compare-and-exchange NONE -> ASLEEP, then switch away; fails when a permit is there: take it.
+ *   waker:   exchange with PERMIT; the one waker that got ASLEEP back owns the right to queue the thread.
+ * Both are read-modify-writes of one variable, hence totally ordered: whoever comes second sees the first, so
+ * a wake-up cannot fall between the sleeper's last look and its sleep, and no thread is queued twice. The
+ * exchange has acquire-release order: what the waker wrote before is seen by the sleeper. The thread is
+ * queued on the lock-free wake queue of one CPU (a stack pushed by compare-and-exchange and taken as a whole
+ * by its CPU, so there is no ABA). A thread that has not finished switching away (on_cpu) is always queued on
+ * that very CPU, which looks at the queue only after the switch or before it on behalf of the same thread.
+ * tests/model/wake.pml checks this.
+ *
  * struct thread is type-stable (kpool): a late sched_wake() on a thread that has ended is harmless.
+ *
+ * Scheduling
+ * ----------
+ * Fair by weighted virtual run time (stride scheduling, Waldspurger 1995; Linux's CFS): a thread that runs
+ * for d ns gains d * 1024 / weight(nice) ns of virtual time, and the CPU runs the thread with the least.
+ * Hysteresis: the running thread goes on until it is SCHED_GRANULARITY ahead of the first one waiting. A
+ * thread that slept keeps its virtual time, raised to at most SCHED_CREDIT below its CPU's: sleeping does not
+ * hoard credit, but a thread that sleeps a lot gets the CPU at once when it wakes.
+ *
+ * Each run queue belongs to its CPU, which alone touches it, with preemption off; other CPUs only read a few
+ * published figures and push to its wake queue. A woken thread goes to its last CPU when that is idle, else
+ * to an idle CPU, else to its last CPU. A CPU that goes idle while another has threads waiting asks for one
+ * by an IPI. Among busy CPUs, the one that has threads waiting balances, every SCHED_BALANCE ns at most: it
+ * gives its first waiting thread to (a) a CPU whose load (sum of weights) stays below its own even then, or
+ * (b) a CPU whose running thread is SCHED_BALANCE_LEAD ahead of it in virtual time. (b) is what makes three
+ * busy threads share two CPUs fairly: the thread that waits falls behind those on other CPUs and then moves
+ * to them in turn. For (b) to make sense virtual time is comparable between CPUs: when two CPUs are further
+ * apart than SCHED_LEAD_MAX (they were not both contended, or affinity keeps threads apart) the one behind is
+ * lifted.
+ *
+ * No periodic tick: the one-shot timer is armed for the first deadline of a sleeper, and for the end of the
+ * running thread's turn when another waits. One runnable thread, or none: no interrupt.
  */
 #ifndef MOKA_SCHED_THREAD_H
 #define MOKA_SCHED_THREAD_H
@@ -31,33 +64,45 @@ enum thread_state { THREAD_NEW, THREAD_QUEUED, THREAD_RUNNING, THREAD_SLEEPING, 
 /* CPUs as a bit mask: CPU_MAX is 32. */
 typedef u64 cpu_mask;
 
+/* Values of thread->wait. */
+enum thread_wait { WAIT_NONE, WAIT_PERMIT, WAIT_ASLEEP };
+
 struct thread {
     struct arch_thread arch;
     u32 return_work; /* atomic; non-zero: trap_hooks.return_work runs before the program continues */
-    u32 state;       /* atomic; enum thread_state */
-    u32 permit;      /* atomic */
+    u32 state;       /* enum thread_state: written by its CPU, read by anyone (relaxed) */
+    u32 wait;        /* atomic; enum thread_wait */
     u32 interrupt;   /* atomic; non-zero: interruptible sleeps end with -EINTR (a signal is pending) */
     char name[THREAD_NAME_LEN];
     void *task; /* kernel/linux's part; NULL for kernel threads */
 
-    /* Owned by the CPU it is queued or running on. */
-    u32 cpu; /* last or present CPU */
+    /* Owned by the CPU it is queued or running on; by the waker that queues it in between. */
+    u32 cpu;          /* last or present CPU */
+    u32 migrate_to;   /* CPU to be pushed to once switched away; ~0 none */
+    u8 placement;     /* how its vruntime is meant when it arrives in a queue: sched.c */
+    bool timed_out;   /* the last sleep ended by its deadline */
+    bool timer_armed; /* timer_node is in the timer tree of `cpu` */
+    u32 on_cpu;       /* atomic; 1 from before it is switched to until it is switched away from */
     struct tree_node run_node;
     struct thread *wake_next; /* link in a CPU's wake queue */
     u64 vruntime;
-    u64 run_ns; /* CPU time used, up to last_in */
+    u64 run_ns; /* CPU time used, up to last_in_ns */
     u64 last_in_ns;
-    u64 slice_end_ns;
+    u64 queued_weight; /* as added to the run queue's load */
     struct tree_node timer_node;
-    u64 timer_ns; /* deadline while sleeping; ~0 none */
-
-    /* Set by anyone under no lock, read by the scheduler. */
-    cpu_mask affinity;
-    s32 nice;
+    u64 timer_ns; /* deadline while timer_armed */
     u64 switches_voluntary, switches_forced;
 
+    /* Set by anyone, atomically; read by the scheduler. */
+    cpu_mask affinity;
+    s32 nice;
+    u32 weight;  /* 1024 for nice 0 */
+    u64 inverse; /* 2^32 * 1024 / weight */
+
     struct list all_link; /* guarded by the thread list's mutex */
-    u64 sched_private[8];
+    void (*entry)(void *);
+    void *arg;
+    struct thread *dead_next;
 };
 
 /* Boot CPU: makes the calling context the first thread. */
@@ -109,8 +154,16 @@ u32 sched_runnable(void);
 u64 sched_switch_count(void);
 u64 sched_timer_interrupts(u32 cpu); /* timer interrupts taken since boot */
 
-/* For arch: runs in the new thread right after its first switch-in. prev: what arch_switch returned. */
+/* Calls fn for each thread with the thread list's mutex held, until it returns non-zero; returns that. */
+int thread_for_each(int (*fn)(struct thread *t, void *arg), void *arg);
+
+/*
+ * For arch: runs in the new thread right after its first switch-in, interrupts off, preempt_count 1. prev:
+ * what arch_switch returned. Leaves both as they are; arch turns interrupts on and calls the entry it was
+ * given, which is the scheduler's own and drops the count to 0.
+ */
 void sched_switch_finish(struct thread *prev);
+
 /* For arch: on the way out of an interrupt that hit the kernel or the program, interrupts off, when
  * need_resched is set and preempt_count is 0. */
 void sched_preempt(void);

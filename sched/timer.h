@@ -6,12 +6,16 @@
 #define MOKA_SCHED_TIMER_H
 
 #include "kernel/base/tree.h"
+#include "kernel/base/types.h"
 
+/* Guarded by the timer thread's mutex, but for fire. Zeroed, with fire set, is a disarmed one. */
 struct timer {
     struct tree_node node;
-    u64 deadline_ns;               /* absolute, monotonic */
-    void (*fire)(struct timer *t); /* in the timer thread, no lock held; may sleep briefly; may re-arm t */
-    bool armed, running;
+    u64 deadline_ns; /* absolute, monotonic */
+    /* In the timer thread, no lock held; may sleep briefly; may re-arm t; may free t when nobody else cancels
+     * it. */
+    void (*fire)(struct timer *t);
+    bool armed;
 };
 
 void timer_init_workers(void);                    /* starts the thread; once */

@@ -9,6 +9,9 @@
  *
  * waitq_wake_* after the condition was made true. Threads only, may sleep. Lock order: the object's own lock
  * before the queue's. Callbacks run with the queue's mutex held and must not touch that queue.
+ *
+ * No wake-up is lost: the waiter counts itself (seq_cst) and then looks at the condition; the waker makes it
+ * true, then (seq_cst fence) looks at the count: one sees the other.
  */
 #ifndef MOKA_SCHED_WAITQ_H
 #define MOKA_SCHED_WAITQ_H
@@ -38,6 +41,8 @@ struct waiter {
 void waitq_enter(struct waitq *q, struct waiter *w); /* for the calling thread */
 void waitq_add(struct waitq *q, struct waiter *w);   /* with w->func set by the caller */
 void waitq_leave(struct waitq *q, struct waiter *w); /* also removes one added by waitq_add */
+/* Wakes the thread that was woken least recently, and calls the callbacks before it. A thread so chosen that
+ * leaves without taking what it waited for (-EINTR) must pass the wake-up on. */
 void waitq_wake_one(struct waitq *q, u32 events);
 void waitq_wake_all(struct waitq *q, u32 events);
 

@@ -1,0 +1,108 @@
+/* One CPU's queue of waiting threads, its sleepers' deadlines, and its timer. */
+#include "sched/runqueue.h"
+
+#include "kernel/base/panic.h"
+
+struct runqueue runqueues[CPU_MAX];
+
+static struct thread *ready_entry(const struct tree_node *n)
+{
+    return container_of(n, struct thread, run_node);
+}
+
+static int compare_vruntime(const struct tree_node *a, const struct tree_node *b)
+{
+    s64 d = ready_entry(a)->vruntime - ready_entry(b)->vruntime;
+    return d < 0 ? -1 : d > 0;
+}
+
+void ready_insert(struct runqueue *rq, struct thread *t)
+{
+    PUBLISH(t->state, THREAD_QUEUED);
+    rq->ready_count++;
+    tree_insert(&rq->ready, &t->run_node, compare_vruntime);
+}
+
+void ready_remove(struct runqueue *rq, struct thread *t)
+{
+    rq->ready_count--;
+    tree_remove(&rq->ready, &t->run_node);
+}
+
+void rq_count(struct runqueue *rq, struct thread *t)
+{
+    t->cpu = rq->cpu;
+    t->queued_weight = PEEK(t->weight);
+    PUBLISH(rq->load, rq->load + t->queued_weight);
+    PUBLISH(rq->nr_runnable, rq->nr_runnable + 1);
+}
+
+void rq_uncount(struct runqueue *rq, struct thread *t)
+{
+    PUBLISH(rq->load, rq->load - t->queued_weight);
+    PUBLISH(rq->nr_runnable, rq->nr_runnable - 1);
+}
+
+void rq_update_vtime(struct runqueue *rq, struct thread *running)
+{
+    struct thread *first = first_ready(rq);
+    u64 least = running ? running->vruntime : first ? first->vruntime : rq->vtime;
+    if (first && (s64)(first->vruntime - least) < 0)
+        least = first->vruntime;
+    if ((s64)(least - rq->vtime) > 0)
+        PUBLISH(rq->vtime, least);
+}
+
+/* ---- deadlines ---- */
+
+static int compare_deadline(const struct tree_node *a, const struct tree_node *b)
+{
+    u64 x = container_of(a, struct thread, timer_node)->timer_ns;
+    u64 y = container_of(b, struct thread, timer_node)->timer_ns;
+    return x < y ? -1 : x > y;
+}
+
+void rq_timer_add(struct runqueue *rq, struct thread *t, u64 deadline_ns)
+{
+    t->timer_ns = deadline_ns;
+    t->timer_armed = true;
+    tree_insert(&rq->timers, &t->timer_node, compare_deadline);
+    rq->first_deadline = MIN(rq->first_deadline, deadline_ns);
+}
+
+void rq_timer_remove(struct runqueue *rq, struct thread *t)
+{
+    tree_remove(&rq->timers, &t->timer_node);
+    __atomic_store_n(&t->timer_armed, false, __ATOMIC_RELEASE);
+    if (t->timer_ns != rq->first_deadline)
+        return;
+    struct tree_node *first = tree_first(&rq->timers);
+    rq->first_deadline = first ? container_of(first, struct thread, timer_node)->timer_ns : ~0UL;
+}
+
+/* When the running thread's turn ends, in real time. */
+static u64 turn_end(struct runqueue *rq, struct thread *running, u64 now)
+{
+    s64 lead = first_ready(rq)->vruntime + SCHED_GRANULARITY - running->vruntime;
+    if (lead <= 0)
+        return now + SCHED_TURN_MIN;
+    u64 turn = ((u64)lead * PEEK(running->weight)) >> 10;
+    return now + MAX(turn, SCHED_TURN_MIN);
+}
+
+/*
+ * An earlier setting than needed is left alone while a thread runs: the interrupt costs less than setting the
+ * timer at each switch. Before the CPU goes idle the setting is made exact.
+ */
+void rq_rearm(struct runqueue *rq, struct thread *running, u64 now)
+{
+    u64 want = rq->first_deadline;
+    if (running && rq->ready_count) {
+        u64 end = turn_end(rq, running, now);
+        want = MIN(want, end);
+    }
+    if (want < rq->armed_ns || (!running && want != rq->armed_ns)) {
+        rq->armed_ns = want;
+        timer_arm(want);
+    }
+}

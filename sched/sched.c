@@ -1,0 +1,486 @@
+/* Sleeping, waking and switching. The algorithm and the sleep/wake proof are in thread.h. */
+#include "kernel/arch/x86_64/trap.h"
+#include "kernel/base/errno.h"
+#include "kernel/base/panic.h"
+#include "sched/runqueue.h"
+
+/* ---- where a thread enters a run queue ---- */
+
+static void place(struct runqueue *rq, struct thread *t)
+{
+    s64 ahead = t->vruntime - rq->vtime;
+    switch (t->placement) {
+    case PLACE_SAME:
+        ahead = MAX(ahead, -(s64)SCHED_CREDIT);
+        break;
+    case PLACE_RELATIVE:
+        ahead = (s64)t->vruntime;
+        break;
+    case PLACE_NEW:
+        ahead = 0;
+        break;
+    case PLACE_MOVED:
+        ahead = MAX(MIN(ahead, (s64)SCHED_LEAD_MAX), -(s64)SCHED_LEAD_MAX);
+        break;
+    }
+    t->vruntime = rq->vtime + ahead;
+    t->placement = PLACE_SAME;
+}
+
+static void enter_queue(struct runqueue *rq, struct thread *t)
+{
+    place(rq, t);
+    rq_count(rq, t);
+    ready_insert(rq, t);
+}
+
+static void drain_wake_queue(struct runqueue *rq)
+{
+    struct thread *newest = __atomic_exchange_n(&rq->wake_queue, NULL, __ATOMIC_ACQ_REL), *oldest = NULL;
+    while (newest) {
+        struct thread *older = newest->wake_next;
+        newest->wake_next = oldest;
+        oldest = newest;
+        newest = older;
+    }
+    while (oldest) {
+        struct thread *t = oldest;
+        oldest = t->wake_next;
+        if (t->timer_armed)
+            rq_timer_remove(rq, t);
+        enter_queue(rq, t);
+    }
+}
+
+static void expire_timers(struct runqueue *rq)
+{
+    while (rq->first_deadline <= rq->now) {
+        struct thread *t = container_of(tree_first(&rq->timers), struct thread, timer_node);
+        u32 asleep = WAIT_ASLEEP;
+        rq_timer_remove(rq, t);
+        if (__atomic_compare_exchange_n(&t->wait, &asleep, WAIT_NONE, false, __ATOMIC_ACQ_REL,
+                                        __ATOMIC_RELAXED)) {
+            t->timed_out = true;
+            enter_queue(rq, t);
+        } /* else a waker owns it: it is in the wake queue, or about to be */
+    }
+}
+
+/* ---- switching ---- */
+
+static void account(struct runqueue *rq, struct thread *t)
+{
+    u64 ran = rq->now - t->last_in_ns;
+    t->last_in_ns = rq->now;
+    PUBLISH(t->run_ns, t->run_ns + ran);
+    if (t == rq->idle) {
+        rq_update_vtime(rq, NULL);
+        return;
+    }
+    t->vruntime += virtual_ns(ran, PEEK(t->inverse));
+    rq_update_vtime(rq, t);
+}
+
+/* The first waiting thread that may run here; others are sent where they may. */
+static struct thread *first_allowed(struct runqueue *rq)
+{
+    struct thread *t;
+    while ((t = first_ready(rq)) && unlikely(!(allowed_cpus(t) & cpu_bit(rq->cpu)))) {
+        if (PEEK(t->on_cpu))
+            return t; /* still on its stack; it leaves at its next turn */
+        ready_remove(rq, t);
+        rq_uncount(rq, t);
+        t->placement = PLACE_MOVED;
+        sched_push(t, balance_select_new(t));
+    }
+    return t;
+}
+
+/* Who runs next; in the ready queue no more. prev keeps the CPU unless a waiting thread has earned it. */
+static struct thread *pick_next(struct runqueue *rq, struct thread *prev, bool yielding)
+{
+    struct thread *first = first_allowed(rq);
+    if (prev->state == THREAD_RUNNING && prev != rq->idle) {
+        if (unlikely(!(allowed_cpus(prev) & cpu_bit(rq->cpu)))) {
+            PUBLISH(prev->state, THREAD_QUEUED);
+            rq_uncount(rq, prev);
+            prev->migrate_to = balance_select_new(prev);
+        } else {
+            s64 lead = first ? (s64)(prev->vruntime - first->vruntime) : 0;
+            if (!first || (lead < (s64)SCHED_GRANULARITY && !yielding))
+                return prev;
+            if (yielding && lead <= 0)
+                prev->vruntime = first->vruntime + 1;
+            ready_insert(rq, prev);
+        }
+    }
+    if (!first)
+        return rq->idle;
+    ready_remove(rq, first);
+    return first;
+}
+
+/* What other CPUs see of this one. */
+static void publish(struct runqueue *rq, struct thread *running)
+{
+    bool idle = running == rq->idle;
+    PUBLISH(rq->current_inverse, idle ? 0 : PEEK(running->inverse));
+    PUBLISH(rq->current_vruntime, running->vruntime);
+    PUBLISH(rq->current_since_ns, rq->now);
+    cpu_mask me = cpu_bit(rq->cpu);
+    if (!(PEEK(sched_crowded_cpus) & me) != !rq->ready_count)
+        __atomic_fetch_xor(&sched_crowded_cpus, me, __ATOMIC_RELAXED);
+    if (!idle && unlikely(PEEK(sched_idle_cpus) & me))
+        __atomic_fetch_and(&sched_idle_cpus, ~me, __ATOMIC_RELAXED);
+}
+
+static void switch_to(struct runqueue *rq, struct thread *prev, struct thread *next)
+{
+    if (PEEK(prev->state) == THREAD_QUEUED)
+        prev->switches_forced++;
+    else
+        prev->switches_voluntary++;
+    PUBLISH(rq->switches, rq->switches + 1);
+    PUBLISH(next->on_cpu, 1);
+    next->last_in_ns = rq->now;
+    sched_switch_finish(arch_switch(prev, next));
+}
+
+/* Lets the right thread run. preempt_count 1. The calling thread's state says whether it wants to go on. */
+static void schedule(bool yielding)
+{
+    u64 flags = irq_save();
+    struct cpu *cpu = this_cpu();
+    struct runqueue *rq = cpu->sched;
+    struct thread *prev = cpu->current;
+    cpu->need_resched = false;
+    rq->now = clock_monotonic_ns();
+    account(rq, prev);
+    if (prev->state != THREAD_RUNNING)
+        rq_uncount(rq, prev);
+    if (PEEK(rq->wake_queue))
+        drain_wake_queue(rq);
+    if (rq->first_deadline <= rq->now)
+        expire_timers(rq);
+    if (unlikely(PEEK(rq->lift_to)))
+        balance_lift(rq, prev->state == THREAD_RUNNING && prev != rq->idle ? prev : NULL);
+    struct thread *next = pick_next(rq, prev, yielding);
+    PUBLISH(next->state, THREAD_RUNNING);
+    rq_rearm(rq, next == rq->idle ? NULL : next, rq->now);
+    publish(rq, next);
+    if (next != prev)
+        switch_to(rq, prev, next);
+    else if (rq->ready_count)
+        balance_push(rq);
+    irq_restore(flags);
+}
+
+void sched_switch_finish(struct thread *prev)
+{
+    struct runqueue *rq = this_runqueue();
+    if (unlikely(PEEK(prev->state) == THREAD_DEAD)) {
+        thread_recycle(rq, prev);
+    } else if (unlikely(prev->migrate_to != ~0u)) {
+        u32 cpu = prev->migrate_to;
+        prev->migrate_to = ~0u;
+        prev->placement = PLACE_MOVED;
+        PUBLISH(prev->on_cpu, 0);
+        sched_push(prev, cpu);
+    } else {
+        __atomic_store_n(&prev->on_cpu, 0, __ATOMIC_RELEASE);
+    }
+    if (rq->ready_count)
+        balance_push(rq);
+}
+
+void sched_preempt(void)
+{
+    if (unlikely(!this_cpu()->sched))
+        return;
+    do {
+        preempt_disable();
+        schedule(false);
+        preempt_enable_quiet();
+    } while (this_cpu()->need_resched);
+}
+
+void preempt_resched(void)
+{
+    /* With interrupts off we are in a handler, or in code that must not be left: the way out looks again. */
+    if (irq_enabled())
+        sched_preempt();
+}
+
+void sched_yield(void)
+{
+    preempt_disable();
+    schedule(true);
+    preempt_enable();
+}
+
+/* ---- sleeping and waking ---- */
+
+/* Clears wait; true when there was a permit. */
+static bool take_permit(struct thread *t)
+{
+    return __atomic_exchange_n(&t->wait, WAIT_NONE, __ATOMIC_ACQ_REL) == WAIT_PERMIT;
+}
+
+/* Goes to sleep unless a permit is there. Preemption off. */
+static void fall_asleep(struct thread *t, u64 deadline_ns)
+{
+    u32 none = WAIT_NONE;
+    if (deadline_ns != SLEEP_FOREVER)
+        rq_timer_add(this_runqueue(), t, deadline_ns);
+    if (__atomic_compare_exchange_n(&t->wait, &none, WAIT_ASLEEP, false, __ATOMIC_ACQ_REL,
+                                    __ATOMIC_RELAXED)) {
+        PUBLISH(t->state, THREAD_SLEEPING);
+        schedule(false);
+    } else if (t->timer_armed) {
+        rq_timer_remove(this_runqueue(), t);
+    }
+}
+
+int sched_sleep(u64 deadline_ns, u32 flags)
+{
+    struct thread *t = current_thread();
+    bool woken = true;
+    if ((flags & SLEEP_INTERRUPTIBLE) && PEEK(t->interrupt))
+        return -EINTR;
+    if (PEEK(t->wait) == WAIT_PERMIT) {
+        take_permit(t);
+    } else {
+        ASSERT(preempt_count() == 0);
+        preempt_disable();
+        t->timed_out = false;
+        fall_asleep(t, deadline_ns);
+        woken = take_permit(t) || !t->timed_out;
+        preempt_enable();
+    }
+    if ((flags & SLEEP_INTERRUPTIBLE) && PEEK(t->interrupt))
+        return -EINTR;
+    return woken ? 0 : -ETIMEDOUT;
+}
+
+void sched_push(struct thread *t, u32 cpu)
+{
+    struct runqueue *rq = &runqueues[cpu];
+    struct thread *head = PEEK(rq->wake_queue);
+    do
+        t->wake_next = head;
+    while (!__atomic_compare_exchange_n(&rq->wake_queue, &head, t, true, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED));
+    if (cpu == cpu_id())
+        this_cpu()->need_resched = true;
+    else if (!head) /* else that CPU was told already */
+        ipi_send(cpu, VECTOR_RESCHED);
+}
+
+/* For a thread that changes CPUs while it sleeps: vruntime becomes its lag behind its old CPU's time. */
+static void make_relative(struct thread *t)
+{
+    s64 ahead = t->vruntime - PEEK(runqueues[t->cpu].vtime);
+    t->vruntime = (u64)MAX(MIN(ahead, (s64)SCHED_LEAD_MAX), -(s64)SCHED_CREDIT);
+    t->placement = PLACE_RELATIVE;
+}
+
+void sched_wake(struct thread *t)
+{
+    if (__atomic_exchange_n(&t->wait, WAIT_PERMIT, __ATOMIC_ACQ_REL) != WAIT_ASLEEP)
+        return;
+    preempt_disable();
+    u32 cpu = t->cpu;
+    /* Its CPU must first finish switching away from it, and take it out of its timer tree. */
+    if (!__atomic_load_n(&t->on_cpu, __ATOMIC_ACQUIRE) &&
+        !__atomic_load_n(&t->timer_armed, __ATOMIC_ACQUIRE)) {
+        cpu = balance_select(t);
+        if (cpu != t->cpu)
+            make_relative(t);
+    }
+    sched_push(t, cpu);
+    preempt_enable();
+}
+
+void sched_interrupt(struct thread *t)
+{
+    __atomic_store_n(&t->interrupt, 1, __ATOMIC_RELEASE);
+    sched_wake(t);
+}
+
+void sched_kick(struct thread *t)
+{
+    preempt_disable();
+    u32 cpu = PEEK(t->cpu);
+    if (__atomic_load_n(&t->on_cpu, __ATOMIC_ACQUIRE) && cpu != cpu_id())
+        ipi_send(cpu, VECTOR_RESCHED);
+    preempt_enable();
+}
+
+void thread_start(struct thread *t)
+{
+    preempt_disable();
+    t->placement = PLACE_NEW;
+    PUBLISH(t->state, THREAD_QUEUED);
+    sched_push(t, balance_select_new(t));
+    preempt_enable();
+}
+
+void sched_exit_switch(struct thread *t)
+{
+    preempt_disable();
+    PUBLISH(t->state, THREAD_DEAD);
+    schedule(false);
+}
+
+/* ---- nice, affinity ---- */
+
+void sched_set_nice(struct thread *t, int nice)
+{
+    nice = MAX(-20, MIN(19, nice));
+    u64 weight = 1024UL << 16;
+    for (int i = nice; i < 0; i++)
+        weight = weight * 5 / 4;
+    for (int i = nice; i > 0; i--)
+        weight = weight * 4 / 5;
+    weight >>= 16;
+    PUBLISH(t->nice, nice);
+    PUBLISH(t->weight, (u32)weight);
+    PUBLISH(t->inverse, (1024UL << 32) / weight);
+}
+
+void sched_set_affinity(struct thread *t, cpu_mask mask)
+{
+    PUBLISH(t->affinity, mask);
+    preempt_disable();
+    u32 cpu = PEEK(t->cpu);
+    if (!(allowed_cpus(t) & cpu_bit(cpu))) {
+        if (cpu == cpu_id())
+            this_cpu()->need_resched = true;
+        else
+            ipi_send(cpu, VECTOR_RESCHED);
+    }
+    preempt_enable(); /* the current thread moves here */
+}
+
+/* ---- idling ---- */
+
+/* preempt_count 0. */
+static _Noreturn void idle_loop(struct runqueue *rq)
+{
+    struct cpu *cpu = this_cpu();
+    cpu_mask me = cpu_bit(rq->cpu);
+    for (;;) {
+        irq_off();
+        if (!(PEEK(sched_idle_cpus) & me)) {
+            /* Pairs with sched_push: we say that we are idle, then look at the queue. */
+            __atomic_fetch_or(&sched_idle_cpus, me, __ATOMIC_SEQ_CST);
+            balance_pull(rq);
+        }
+        if (cpu->need_resched || __atomic_load_n(&rq->wake_queue, __ATOMIC_SEQ_CST)) {
+            sched_preempt();
+            irq_on();
+        } else {
+            cpu_wait_for_interrupt();
+        }
+    }
+}
+
+static struct thread idle_threads[CPU_MAX];
+static u8 boot_idle_stack[8192] __attribute__((aligned(64)));
+
+static void timer_interrupt(void *arg)
+{
+    struct runqueue *rq = this_runqueue();
+    rq->armed_ns = ~0UL;
+    PUBLISH(rq->timer_interrupts, rq->timer_interrupts + 1);
+    this_cpu()->need_resched = true;
+}
+
+static void resched_interrupt(void *arg)
+{
+    this_cpu()->need_resched = true;
+}
+
+/* Makes `running` the thread that the calling context is, on this CPU. */
+static void runqueue_init(struct cpu *cpu, struct thread *running)
+{
+    struct runqueue *rq = &runqueues[cpu->id];
+    struct thread *idle = &idle_threads[cpu->id];
+    char name[] = "idle/00";
+    name[5] += cpu->id / 10;
+    name[6] += cpu->id % 10;
+    thread_init(idle, name, NULL);
+    idle->affinity = cpu_bit(cpu->id);
+    idle->cpu = running->cpu = rq->cpu = cpu->id;
+    rq->idle = idle;
+    rq->first_deadline = rq->armed_ns = ~0UL;
+    running->arch.kstack_top = cpu->kstack_top;
+    running->arch.kstack_bottom = cpu->kstack_bottom;
+    running->state = THREAD_RUNNING;
+    running->on_cpu = 1;
+    cpu->current = running;
+    cpu->sched = rq;
+    PUBLISH(rq->online, 1);
+    __atomic_fetch_or(&sched_online_cpus, cpu_bit(cpu->id), __ATOMIC_SEQ_CST);
+}
+
+static void boot_idle(void *arg)
+{
+    preempt_enable_quiet();
+    idle_loop(arg);
+}
+
+void sched_init(void)
+{
+    static struct thread boot_thread;
+    struct cpu *cpu = this_cpu();
+    thread_init(&boot_thread, "boot", NULL);
+    runqueue_init(cpu, &boot_thread);
+    rq_count(cpu->sched, &boot_thread);
+    struct thread *idle = &idle_threads[cpu->id];
+    idle->arch.kstack_bottom = (u64)boot_idle_stack;
+    idle->arch.kstack_top = (u64)boot_idle_stack + sizeof(boot_idle_stack);
+    arch_thread_prepare(idle, boot_idle, cpu->sched);
+    irq_set_fixed(VECTOR_TIMER, timer_interrupt, NULL);
+    irq_set_fixed(VECTOR_RESCHED, resched_interrupt, NULL);
+}
+
+_Noreturn void sched_cpu_main(void)
+{
+    struct cpu *cpu = this_cpu();
+    runqueue_init(cpu, &idle_threads[cpu->id]);
+    idle_loop(cpu->sched);
+}
+
+/* ---- figures ---- */
+
+u64 sched_run_ns(const struct thread *t)
+{
+    u64 ran = PEEK(t->run_ns), since = PEEK(t->last_in_ns), now = clock_monotonic_ns();
+    return PEEK(t->state) == THREAD_RUNNING && now > since ? ran + now - since : ran;
+}
+
+u64 sched_idle_ns(u32 cpu)
+{
+    return sched_run_ns(&idle_threads[cpu]);
+}
+
+u32 sched_runnable(void)
+{
+    u32 sum = 0;
+    for (u32 i = 0; i < CPU_MAX; i++)
+        sum += PEEK(runqueues[i].nr_runnable);
+    return sum;
+}
+
+u64 sched_switch_count(void)
+{
+    u64 sum = 0;
+    for (u32 i = 0; i < CPU_MAX; i++)
+        sum += PEEK(runqueues[i].switches);
+    return sum;
+}
+
+u64 sched_timer_interrupts(u32 cpu)
+{
+    return PEEK(runqueues[cpu].timer_interrupts);
+}
