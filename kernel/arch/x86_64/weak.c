@@ -125,3 +125,7 @@ WEAK int event_wait(struct event *e, u64 deadline_ns, u32 sleep_flags)
 {
     MISSING;
 }
+WEAK void timer_arm(u64 deadline_ns)
+{
+    MISSING;
+}
