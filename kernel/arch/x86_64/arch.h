@@ -43,12 +43,6 @@ extern u8 boot_stack_bottom[], boot_stack_top[];
 
 /* The direct map holds this much when arch_early_init() returns; phys_init adds the rest. */
 #define DIRECT_MAP_BOOT_END 0x100000000UL
-/*
- * Adds [start, end) of physical memory, rounded outwards to 2 MiB, to the direct map: writable, no execute,
- * global, in the largest pages the CPU has. alloc_table returns the physical address of a frame below
- * DIRECT_MAP_BOOT_END (or already mapped) for a page table; this function clears it. Boot CPU only.
- */
-void arch_map_direct(u64 start, u64 end, u64 (*alloc_table)(void));
 
 /* Maps device memory uncached; page-aligned internally; lives for ever. May sleep. NULL when out of room. */
 volatile void *mmio_map(u64 paddr, u64 len);
@@ -98,6 +92,8 @@ struct clock_params {
     u64 tsc_base, mult, shift, ns_base, realtime_offset_ns;
 };
 const struct clock_params *clock_params(void);
+/* The pointer itself, for the vDSO to follow at each reading: sets are replaced, never changed. */
+extern const struct clock_params *clock_current;
 /* TSC ticks per second, as calibrated. */
 u64 clock_tsc_hz(void);
 /* Arms this CPU's one-shot timer for an absolute monotonic time; ~0 disarms. Interrupts off. Fires

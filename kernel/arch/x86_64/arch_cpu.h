@@ -40,8 +40,6 @@ void fpu_init_cpu(void);
 /* The final page tables of the kernel image; drops the identity mapping. Boot CPU. */
 void paging_init(void);
 void serial_init(void);
-/* Masks the two 8259 interrupt controllers. */
-void pic_disable(void);
 /* LSTAR, STAR, FMASK. */
 void syscall_init_cpu(void);
 /* Fills and maps the table at SYSCALL_TABLE. Boot CPU, in paging_init. */

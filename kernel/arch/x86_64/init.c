@@ -1,15 +1,17 @@
 /* The architecture's share of boot once memory works. */
 #include "kernel/arch/x86_64/arch.h"
-#include "kernel/arch/x86_64/arch_cpu.h"
+#include "kernel/arch/x86_64/clock.h"
 #include "kernel/arch/x86_64/cpu.h"
 #include "kernel/arch/x86_64/lapic.h"
+#include "kernel/arch/x86_64/platform.h"
 
 void arch_init(void)
 {
     pic_disable();
+    platform_init();
+    power_init();
     lapic_init_cpu();
+    ioapic_init();
+    clock_init();
     irq_on();
-}
-void smp_start(void)
-{
 }

@@ -17,7 +17,6 @@
 #define PTE_TABLE  (PTE_PRESENT | PTE_WRITE)
 #define PTE_KERNEL (PTE_PRESENT | PTE_GLOBAL | PTE_ACCESSED | PTE_DIRTY)
 #define CR4_PGE    0x80UL
-#define GIB        (1UL << 30)
 
 /* Tables of the kernel image's first 8 MiB and of the system-call table. */
 #define IMAGE_TABLES 4
@@ -110,44 +109,6 @@ pte_t *pte_kernel_walk(u64 addr, u64 (*alloc_table)(void))
             return NULL;
     }
     return &table[pte_index(addr, 0)];
-}
-
-/* ---- direct map ---- */
-
-static bool has_gib_pages(void)
-{
-    u32 a, b, c, d;
-    cpuid(0x80000001, 0, &a, &b, &c, &d);
-    return d & (1u << 26);
-}
-
-static pte_t *direct_table(pte_t *entry, u64 (*alloc_table)(void))
-{
-    if (!pte_present(*entry)) {
-        u64 table = alloc_table();
-        memset(phys_to_virt(table), 0, PAGE_SIZE);
-        *entry = pte_make(table, PTE_TABLE);
-    }
-    return phys_to_virt(pte_paddr(*entry));
-}
-
-void arch_map_direct(u64 start, u64 end, u64 (*alloc_table)(void))
-{
-    const u64 rights = PTE_KERNEL | PTE_WRITE | PTE_NX | PTE_HUGE;
-    bool gib = has_gib_pages();
-    start = MAX(ALIGN_DOWN(start, HUGE_SIZE), DIRECT_MAP_BOOT_END);
-    end = MIN(ALIGN_UP(end, HUGE_SIZE), DIRECT_MAP_END - DIRECT_MAP);
-    for (u64 p = start, size; p < end; p += size) {
-        u64 v = DIRECT_MAP + p;
-        pte_t *pdpt = direct_table(&page_table_root[pte_index(v, 3)], alloc_table);
-        pte_t *entry = &pdpt[pte_index(v, 2)];
-        size = gib && IS_ALIGNED(p, GIB) && end - p >= GIB && !pte_present(*entry) ? GIB : HUGE_SIZE;
-        if (pte_present(*entry) && pte_huge(*entry))
-            continue;
-        if (size == HUGE_SIZE)
-            entry = &direct_table(entry, alloc_table)[pte_index(v, 1)];
-        *entry = pte_make(p, rights);
-    }
 }
 
 /* ---- device memory ---- */

@@ -1,6 +1,6 @@
 /* The 8259 interrupt controllers: moved out of the exceptions' way and masked for ever. */
 #include "kernel/arch/x86_64/arch.h"
-#include "kernel/arch/x86_64/arch_cpu.h"
+#include "kernel/arch/x86_64/platform.h"
 
 #define PIC1 0x20
 #define PIC2 0xa0

@@ -7,9 +7,6 @@
 
 extern const char vdso_image[], vdso_image_end[];
 
-/* The kernel's pointer to its clock parameters, which vdso_clock in the image points to. */
-static const struct clock_params *clock_now;
-
 static bool copy_image(struct vm_object *obj, size_t size)
 {
     for (size_t at = 0; at < size; at += PAGE_SIZE) {
@@ -19,7 +16,7 @@ static bool copy_image(struct vm_object *obj, size_t size)
         memcpy(page_to_virt(page), vdso_image + at, MIN(PAGE_SIZE, size - at));
         if (VDSO_CLOCK_OFFSET >= at && VDSO_CLOCK_OFFSET < at + PAGE_SIZE)
             *(const struct clock_params ***)((char *)page_to_virt(page) + VDSO_CLOCK_OFFSET - at) =
-                &clock_now;
+                &clock_current;
         page_put(page);
     }
     return true;
@@ -28,7 +25,6 @@ static bool copy_image(struct vm_object *obj, size_t size)
 u64 vdso_map(void)
 {
     size_t size = vdso_image_end - vdso_image;
-    clock_now = clock_params();
     struct vm_object *obj = vm_object_create_anon(ALIGN_UP(size, PAGE_SIZE));
     if (!obj)
         return 0;

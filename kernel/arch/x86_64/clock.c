@@ -1,0 +1,373 @@
+/*
+ * Monotonic time is the TSC scaled by one set of parameters, which are replaced as a whole when the rate
+ * becomes known better: sets are never changed once published, so that any reader, the vDSO included, follows
+ * one pointer. A new set starts STEP_NS ahead of the old one: a reader still using the old one on another CPU
+ * is then behind, not ahead.
+ */
+#include "kernel/arch/x86_64/clock.h"
+#include "kernel/arch/x86_64/arch.h"
+#include "kernel/arch/x86_64/arch_cpu.h"
+#include "kernel/arch/x86_64/cpu.h"
+#include "kernel/arch/x86_64/lapic.h"
+#include "kernel/arch/x86_64/msr.h"
+#include "kernel/arch/x86_64/trap.h"
+#include "kernel/base/panic.h"
+#include "kernel/base/printf.h"
+#include "kernel/base/string.h"
+#include "sched/thread.h"
+
+#define SHIFT            32
+#define STEP_NS          1000UL
+#define APIC_HZ_QEMU     1000000000UL /* TCG's and KVM's APIC timer counts nanoseconds */
+#define CALIBRATE_NS     400000UL
+#define CPUID1C_DEADLINE (1u << 24)
+
+static struct clock_params sets[64];
+static u32 sets_used;
+const struct clock_params *clock_current = &sets[0];
+static u64 tsc_hz, ticks_per_ns_32; /* the second: TSC ticks in a nanosecond, 32 fractional bits */
+static u64 apic_hz;
+static bool have_deadline;
+static bool realtime_was_set; /* by the program: no more guesses */
+
+extern u64 pvh_entry_tsc;
+
+/* ---- reading ---- */
+
+static u64 scale(const struct clock_params *p, u64 tsc)
+{
+    return (u64)(((unsigned __int128)(tsc - p->tsc_base) * p->mult) >> p->shift) + p->ns_base;
+}
+
+static const struct clock_params *params(void)
+{
+    return __atomic_load_n(&clock_current, __ATOMIC_ACQUIRE);
+}
+
+u64 clock_monotonic_ns(void)
+{
+    return scale(params(), read_tsc());
+}
+
+u64 clock_realtime_ns(void)
+{
+    const struct clock_params *p = params();
+    return scale(p, read_tsc()) + p->realtime_offset_ns;
+}
+
+const struct clock_params *clock_params(void)
+{
+    return params();
+}
+
+u64 clock_tsc_hz(void)
+{
+    return tsc_hz;
+}
+
+/* ---- changing ---- */
+
+/* A copy of the present set to change and publish. Sets are reused after 64 changes, far longer than a reader
+ * looks at one. */
+static struct clock_params *set_begin(const struct clock_params **old)
+{
+    struct clock_params *p = &sets[__atomic_add_fetch(&sets_used, 1, __ATOMIC_RELAXED) % ARRAY_LEN(sets)];
+    *old = params();
+    *p = **old;
+    return p;
+}
+
+/* False when another change came first: begin again. */
+static bool set_publish(const struct clock_params *old, const struct clock_params *p)
+{
+    return __atomic_compare_exchange_n(&clock_current, &old, p, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+}
+
+static void realtime_set(u64 ns)
+{
+    const struct clock_params *old;
+    struct clock_params *p;
+    do {
+        p = set_begin(&old);
+        p->realtime_offset_ns = ns - scale(p, read_tsc());
+    } while (!set_publish(old, p));
+}
+
+void clock_set_realtime_ns(u64 ns)
+{
+    __atomic_store_n(&realtime_was_set, true, __ATOMIC_RELAXED);
+    realtime_set(ns);
+}
+
+static void rate_set(u64 mult, u64 shift)
+{
+    tsc_hz = (u64)(((unsigned __int128)NSEC_PER_SEC << shift) / mult);
+    ticks_per_ns_32 = (u64)(((unsigned __int128)1 << (shift + 32)) / mult);
+    const struct clock_params *old;
+    struct clock_params *p;
+    do {
+        p = set_begin(&old);
+        if (old->mult) {
+            u64 tsc = read_tsc();
+            u64 ns = scale(old, tsc) + STEP_NS;
+            p->realtime_offset_ns -= STEP_NS;
+            p->tsc_base = tsc;
+            p->ns_base = ns;
+        } else {
+            p->tsc_base = pvh_entry_tsc;
+        }
+        p->mult = mult;
+        p->shift = shift;
+    } while (!set_publish(old, p));
+}
+
+static void rate_set_hz(u64 hz)
+{
+    rate_set((u64)(((unsigned __int128)NSEC_PER_SEC << SHIFT) / hz), SHIFT);
+}
+
+/* ---- calibration ---- */
+
+/* A reference counter read at a known TSC value: the best of a few tries, as the read may take microseconds.
+ */
+struct sample {
+    u64 tsc;
+    u32 count;
+};
+
+static struct sample sample_take(u32 (*read)(void))
+{
+    struct sample best = {0};
+    u64 best_width = ~0UL;
+    for (int i = 0; i < 5; i++) {
+        u64 before = read_tsc();
+        u32 count = read();
+        u64 width = read_tsc() - before;
+        if (width < best_width) {
+            best_width = width;
+            best = (struct sample){before + width / 2, count};
+        }
+    }
+    return best;
+}
+
+static u32 apic_read(void)
+{
+    return lapic_timer_read();
+}
+
+static u32 pit_read32(void)
+{
+    return pit_read();
+}
+
+static struct sample pit_base; /* pit_base.tsc 0: no PIT, nothing to refine by */
+
+static u64 elapsed_pit(struct sample from, struct sample to, u64 hz)
+{
+    u64 ticks = (u16)(from.count - to.count);
+    u64 expected = (u64)((unsigned __int128)(to.tsc - from.tsc) * PIT_HZ / hz);
+    return ticks + ALIGN_DOWN(expected - ticks + 32768, 65536UL);
+}
+
+static void pit_prepare(void)
+{
+    pit_start();
+    u16 first = pit_read();
+    for (int i = 0; i < 1000; i++)
+        if (pit_read() != first) {
+            pit_base = sample_take(pit_read32);
+            return;
+        }
+}
+
+/* Both against the APIC timer, whose rate QEMU fixes. */
+static u64 calibrate_by_apic(void)
+{
+    lapic_timer_set(~0u, 0);
+    struct sample from = sample_take(apic_read), to;
+    do
+        to = sample_take(apic_read);
+    while (from.count - to.count < CALIBRATE_NS);
+    lapic_timer_set(0, 0);
+    return (u64)((unsigned __int128)(to.tsc - from.tsc) * APIC_HZ_QEMU / (from.count - to.count));
+}
+
+/* TSC against the PIT, and the APIC timer against the TSC: elsewhere. */
+static u64 calibrate_by_pit(void)
+{
+    if (!pit_base.tsc)
+        return calibrate_by_apic();
+    lapic_timer_set(~0u, 0);
+    struct sample from = sample_take(pit_read32), apic_from = sample_take(apic_read), to;
+    do
+        to = sample_take(pit_read32);
+    while ((u16)(from.count - to.count) < PIT_HZ / 500);
+    struct sample apic_to = sample_take(apic_read);
+    lapic_timer_set(0, 0);
+    u64 hz = (to.tsc - from.tsc) * PIT_HZ / (u16)(from.count - to.count);
+    apic_hz =
+        (u64)((unsigned __int128)(apic_from.count - apic_to.count) * hz / (apic_to.tsc - apic_from.tsc));
+    return hz;
+}
+
+bool hypervisor_is(const char *signature)
+{
+    u32 max, text[3];
+    cpuid(0x40000000, 0, &max, &text[0], &text[1], &text[2]);
+    return !memcmp(text, signature, 12);
+}
+
+/* CPUID 0x40000010 (VMware's and KVM's timing leaf) or 0x15; 0 when neither says it. */
+static u64 cpuid_tsc_hz(void)
+{
+    u32 a, b, c, d, max;
+    cpuid(0x40000000, 0, &max, &b, &c, &d);
+    if (max >= 0x40000010 && max < 0x40010000) {
+        cpuid(0x40000010, 0, &a, &b, &c, &d);
+        if (a)
+            return a * 1000UL;
+    }
+    cpuid(0, 0, &max, &b, &c, &d);
+    if (max < 0x15)
+        return 0;
+    cpuid(0x15, 0, &a, &b, &c, &d);
+    return a && b && c ? (u64)c * b / a : 0;
+}
+
+static void find_rate(void)
+{
+    u64 mult, shift, hz;
+    apic_hz = APIC_HZ_QEMU;
+    if (kvmclock_rate(&mult, &shift)) {
+        rate_set(mult, shift);
+    } else if ((hz = cpuid_tsc_hz())) {
+        rate_set_hz(hz);
+    } else {
+        pit_prepare();
+        rate_set_hz(hypervisor_is("TCGTCGTCGTCG") ? calibrate_by_apic() : calibrate_by_pit());
+    }
+}
+
+/* QEMU's RTC counts seconds from its own start, which fell anywhere into a second of the host: half a second
+ * more is the best guess. */
+#define RTC_FRACTION_NS (NSEC_PER_SEC / 2)
+static u64 rtc_first_seconds, rtc_first_ns;
+
+static void find_realtime(void)
+{
+    u64 ns = kvmclock_realtime_ns();
+    if (!ns) {
+        rtc_first_seconds = rtc_seconds();
+        rtc_first_ns = clock_monotonic_ns();
+        ns = rtc_first_seconds * NSEC_PER_SEC + RTC_FRACTION_NS;
+    }
+    realtime_set(ns);
+}
+
+void clock_init(void)
+{
+    u32 a, b, c, d;
+    cpuid(1, 0, &a, &b, &c, &d);
+    have_deadline = c & CPUID1C_DEADLINE;
+    find_rate();
+    find_realtime();
+    clock_init_cpu();
+    log_info("clock: TSC %lu kHz, %s timer\n", tsc_hz / 1000, have_deadline ? "TSC-deadline" : "one-shot");
+}
+
+/* ---- refinement ---- */
+
+static void refine_rate(void)
+{
+    if (!pit_base.tsc)
+        return;
+    irq_off();
+    struct sample now = sample_take(pit_read32);
+    irq_on();
+    u64 ticks = elapsed_pit(pit_base, now, tsc_hz);
+    rate_set_hz((u64)((unsigned __int128)(now.tsc - pit_base.tsc) * PIT_HZ / ticks));
+}
+
+static void sleep_until(u64 ns)
+{
+    while (clock_monotonic_ns() < ns)
+        sched_sleep(ns, 0);
+}
+
+/* The RTC's second changes between *lo and *hi (monotonic, and whole seconds later again): looks once more,
+ * in the middle. */
+static void refine_second(u64 *lo, u64 *hi)
+{
+    u64 when = (*lo + *hi) / 2;
+    while (when < clock_monotonic_ns())
+        when += NSEC_PER_SEC;
+    sleep_until(when);
+    u64 seconds = rtc_seconds(), now = clock_monotonic_ns();
+    u64 whole = (now - rtc_first_ns) / NSEC_PER_SEC;
+    u64 point = now - whole * NSEC_PER_SEC;
+    if (point <= *lo || point >= *hi)
+        return; /* slept too long to learn anything */
+    if (seconds > rtc_first_seconds + whole)
+        *hi = point;
+    else
+        *lo = point;
+}
+
+static void refine(void *arg)
+{
+    u64 lo = rtc_first_ns, hi = rtc_first_ns + NSEC_PER_SEC;
+    sleep_until(clock_monotonic_ns() + 100 * NSEC_PER_MSEC);
+    refine_rate();
+    for (int i = 0; rtc_first_seconds && i < 4; i++)
+        refine_second(&lo, &hi);
+    refine_rate();
+    if (rtc_first_seconds && !__atomic_load_n(&realtime_was_set, __ATOMIC_RELAXED)) {
+        u64 change_ns = (lo + hi) / 2, change = (rtc_first_seconds + 1) * NSEC_PER_SEC;
+        realtime_set(change + RTC_FRACTION_NS + clock_monotonic_ns() - change_ns);
+    }
+}
+
+void clock_refine_start(void)
+{
+    if (!pit_base.tsc && !rtc_first_seconds)
+        return;
+    struct thread *t = thread_create("clock", refine, NULL, false);
+    if (t)
+        thread_start(t);
+}
+
+/* ---- the timer ---- */
+
+void clock_init_cpu(void)
+{
+    if (have_deadline)
+        lapic_timer_deadline_mode();
+}
+
+static u64 scale_up(u64 ns, u64 per_ns_32)
+{
+    return (u64)(((unsigned __int128)ns * per_ns_32) >> 32) + 1;
+}
+
+void timer_arm(u64 deadline_ns)
+{
+    if (deadline_ns == ~0UL) {
+        if (have_deadline)
+            wrmsr(MSR_TSC_DEADLINE, 0);
+        else
+            lapic_timer_set(0, 0);
+        return;
+    }
+    u64 tsc = read_tsc(), now = scale(params(), tsc);
+    u64 delta = deadline_ns > now ? MIN(deadline_ns - now, 3600 * NSEC_PER_SEC) : 1;
+    if (have_deadline) {
+        wrmsr(MSR_TSC_DEADLINE, tsc + scale_up(delta, ticks_per_ns_32));
+        return;
+    }
+    u64 count = scale_up(delta, (apic_hz << 32) / NSEC_PER_SEC);
+    u32 divide = 0;
+    while (count >> divide > 0xffffffffUL && divide < 7)
+        divide++;
+    lapic_timer_set(MIN((count >> divide) + (divide ? 1 : 0), 0xffffffffUL), divide);
+}
