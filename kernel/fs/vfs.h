@@ -72,6 +72,9 @@ struct vfs_stat {
 #define VFS_SET_SIZE  8u
 #define VFS_SET_ATIME 16u
 #define VFS_SET_MTIME 32u
+/* The time is now, whatever the fields say. */
+#define VFS_SET_ATIME_NOW 64u
+#define VFS_SET_MTIME_NOW 128u
 struct vfs_statfs {
     u64 type, bsize, blocks, bfree, bavail, files, ffree, fsid, namelen;
 };
@@ -101,6 +104,7 @@ struct inode_ops {
     int (*rmdir)(struct inode *dir, const char *name, u32 len, struct inode *inode);
     int (*rename)(struct inode *from, const char *name, u32 len, struct inode *inode, struct inode *to,
                   const char *to_name, u32 to_len, struct inode *replaced, u32 flags);
+    int (*tmpfile)(struct inode *dir, u32 mode, struct inode **out); /* without a name; no lock held */
     ssize_t (*readlink)(struct inode *inode, char *buf, size_t size); /* bytes, no terminator */
     /* A link that leads to an open file instead of a path (/proc/self/fd/N): a new reference. NULL: none. */
     int (*jump)(struct inode *inode, struct file **out);

@@ -1,0 +1,276 @@
+/* Open files: life, reading, writing, positions, copying between files. */
+#include "kernel/fs/internal.h"
+
+#define MAX_TRANSFER 0x7ffff000UL /* read(2): what one call moves at most */
+
+struct file *file_create(const struct file_ops *ops, u32 flags, struct inode *inode, const char *path, void *private)
+{
+    struct file *f = kmalloc(sizeof(*f));
+    if (!f)
+        return NULL;
+    if (path && !(f->path = kstrdup(path))) {
+        kfree(f);
+        return NULL;
+    }
+    f->ops = ops;
+    f->refs = 1;
+    f->flags = flags;
+    f->inode = inode;
+    f->private = private;
+    if (inode)
+        inode_get(inode);
+    return f;
+}
+
+void file_put(struct file *f)
+{
+    if (__atomic_sub_fetch(&f->refs, 1, __ATOMIC_ACQ_REL))
+        return;
+    if (f->inode && !(f->flags & O_PATH))
+        notify(f->inode, f->dentry, (f->flags & O_ACCMODE) != O_RDONLY ? IN_CLOSE_WRITE : IN_CLOSE_NOWRITE);
+    locks_release(f);
+    if (f->ops->release)
+        f->ops->release(f);
+    dentry_put(f->dentry);
+    inode_put(f->inode);
+    kfree(f->path);
+    kfree(f);
+}
+
+struct vfs_path vfs_file_path(struct file *f)
+{
+    return (struct vfs_path){f->dentry};
+}
+
+/* ---- reading and writing ---- */
+
+static int check_access(const struct file *f, u32 refused)
+{
+    return (f->flags & O_PATH) || (f->flags & O_ACCMODE) == refused ? -EBADF : 0;
+}
+
+/* Limits the walk to n bytes; returns what was cut off, to be added again. */
+static size_t iov_limit(struct iov_iter *it, size_t n)
+{
+    size_t cut = it->left > n ? it->left - n : 0;
+    it->left -= cut;
+    return cut;
+}
+
+typedef ssize_t (*transfer_fn)(struct file *f, struct iov_iter *it, u64 *pos);
+
+static ssize_t transfer(struct file *f, struct iov_iter *it, u64 *pos, transfer_fn fn)
+{
+    if (!fn)
+        return -EINVAL;
+    if (pos && f->ops->stream)
+        return -ESPIPE;
+    if (pos && (s64)*pos < 0)
+        return -EINVAL;
+    size_t cut = iov_limit(it, MAX_TRANSFER);
+    ssize_t n;
+    if (pos || f->ops->stream) {
+        n = fn(f, it, pos ? pos : &f->pos);
+    } else {
+        mutex_lock(&f->pos_lock);
+        n = fn(f, it, &f->pos);
+        mutex_unlock(&f->pos_lock);
+    }
+    it->left += cut;
+    return n;
+}
+
+ssize_t file_read(struct file *f, struct iov_iter *it, u64 *pos)
+{
+    int err = check_access(f, O_WRONLY);
+    if (err)
+        return err;
+    ssize_t n = transfer(f, it, pos, f->ops->read);
+    if (n > 0 && f->inode)
+        notify(f->inode, f->dentry, IN_ACCESS);
+    return n;
+}
+
+ssize_t file_write(struct file *f, struct iov_iter *it, u64 *pos)
+{
+    int err = check_access(f, O_RDONLY);
+    if (err)
+        return err;
+    ssize_t n = transfer(f, it, pos, f->ops->write);
+    if (n > 0 && f->inode)
+        notify(f->inode, f->dentry, IN_MODIFY);
+    return n;
+}
+
+ssize_t file_read_kernel(struct file *f, void *buf, size_t n, u64 pos)
+{
+    struct iov iov = {buf, n};
+    struct iov_iter it;
+    iov_iter_init(&it, &iov, 1, false);
+    return file_read(f, &it, f->ops->stream ? NULL : &pos);
+}
+
+ssize_t file_write_kernel(struct file *f, const void *buf, size_t n, u64 pos)
+{
+    struct iov iov = {(void *)buf, n};
+    struct iov_iter it;
+    iov_iter_init(&it, &iov, 1, false);
+    return file_write(f, &it, f->ops->stream ? NULL : &pos);
+}
+
+int vfs_truncate_file(struct file *f, u64 size)
+{
+    if ((s64)size < 0)
+        return -EINVAL;
+    if (f->flags & O_PATH)
+        return -EBADF;
+    if (!f->inode || !is_reg(f->inode) || (f->flags & O_ACCMODE) == O_RDONLY)
+        return -EINVAL;
+    struct vfs_stat st = {.size = size};
+    return vfs_setattr(f->inode, &st, VFS_SET_SIZE);
+}
+
+/* ---- positions ---- */
+
+#define SEEK_SET 0
+#define SEEK_CUR 1
+#define SEEK_END 2
+
+s64 file_seek(struct file *f, s64 off, int whence)
+{
+    if (f->flags & O_PATH)
+        return -EBADF;
+    if (!f->ops->seek)
+        return -ESPIPE;
+    mutex_lock(&f->pos_lock);
+    s64 pos = f->ops->seek(f, off, whence);
+    mutex_unlock(&f->pos_lock);
+    return pos;
+}
+
+s64 seek_generic(struct file *f, s64 off, int whence, u64 size)
+{
+    s64 base = whence == SEEK_SET ? 0 : whence == SEEK_CUR ? (s64)f->pos : (s64)size, pos;
+    if (whence < SEEK_SET || whence > SEEK_END)
+        return -EINVAL;
+    if (__builtin_add_overflow(base, off, &pos))
+        return -EOVERFLOW;
+    if (pos < 0)
+        return -EINVAL;
+    f->pos = pos;
+    return pos;
+}
+
+/* ---- directories ---- */
+
+static ssize_t dir_read(struct file *f, struct iov_iter *it, u64 *pos)
+{
+    return -EISDIR;
+}
+
+static s64 dir_seek(struct file *f, s64 off, int whence)
+{
+    return seek_generic(f, off, whence, ~0UL >> 1);
+}
+
+static int dir_fsync(struct file *f, bool data_only)
+{
+    return 0;
+}
+
+const struct file_ops dir_file_ops = {.read = dir_read, .seek = dir_seek, .fsync = dir_fsync};
+const struct file_ops link_file_ops;
+
+struct readdir_call {
+    vfs_dir_fn fn;
+    void *arg;
+    u64 pos;
+};
+
+static int readdir_entry(void *arg, const char *name, u32 len, u64 ino, u32 type, u64 next)
+{
+    struct readdir_call *call = arg;
+    int stop = call->fn(call->arg, name, len, ino, type, next);
+    if (!stop)
+        call->pos = next;
+    return stop;
+}
+
+int file_readdir(struct file *f, vfs_dir_fn fn, void *arg)
+{
+    struct inode *dir = f->inode;
+    if (f->flags & O_PATH)
+        return -EBADF;
+    if (!dir || !is_dir(dir) || !dir->ops->readdir)
+        return -ENOTDIR;
+    mutex_lock(&f->pos_lock);
+    struct readdir_call call = {fn, arg, f->pos};
+    mutex_lock(&dir->lock);
+    int err = dir->nlink ? dir->ops->readdir(dir, f, f->pos, readdir_entry, &call) : -ENOENT;
+    mutex_unlock(&dir->lock);
+    f->pos = call.pos;
+    mutex_unlock(&f->pos_lock);
+    if (!err)
+        inode_accessed(dir);
+    return err;
+}
+
+/* ---- copying between files ---- */
+
+#define SPLICE_CHUNK (64 * 1024UL)
+
+/* Writes all of buf unless out takes only a part. */
+static ssize_t splice_out(struct file *out, u64 *pos, char *buf, size_t n)
+{
+    struct iov iov = {buf, n};
+    struct iov_iter it;
+    iov_iter_init(&it, &iov, 1, false);
+    size_t done = 0;
+    while (done < n) {
+        ssize_t part = file_write(out, &it, pos);
+        if (part <= 0)
+            return done ? (ssize_t)done : part;
+        done += part;
+    }
+    return done;
+}
+
+/* One round through buf. Bytes that out does not take are given back to in, where in has a position. */
+static ssize_t splice_chunk(struct file *in, u64 *in_pos, struct file *out, u64 *out_pos, char *buf, size_t n)
+{
+    struct iov iov = {buf, n};
+    struct iov_iter it;
+    iov_iter_init(&it, &iov, 1, false);
+    u64 start = in_pos ? *in_pos : in->pos;
+    ssize_t got = file_read(in, &it, in_pos);
+    if (got <= 0)
+        return got;
+    ssize_t put = splice_out(out, out_pos, buf, got);
+    if (put < got && !in->ops->stream) {
+        u64 back = start + (put > 0 ? put : 0);
+        if (in_pos)
+            *in_pos = back;
+        else
+            in->pos = back;
+    }
+    return put;
+}
+
+ssize_t vfs_splice(struct file *in, u64 *in_pos, struct file *out, u64 *out_pos, size_t n)
+{
+    size_t done = 0;
+    ssize_t part = 0;
+    char *buf = kmalloc(MIN(n, SPLICE_CHUNK));
+    if (!buf)
+        return -ENOMEM;
+    while (done < n) {
+        size_t want = MIN(n - done, SPLICE_CHUNK);
+        part = splice_chunk(in, in_pos, out, out_pos, buf, want);
+        if (part > 0)
+            done += part;
+        if (part < (ssize_t)want)
+            break;
+    }
+    kfree(buf);
+    return done ? (ssize_t)done : part;
+}

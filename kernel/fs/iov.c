@@ -1,0 +1,85 @@
+/* Walks over scattered buffers. */
+#include "kernel/arch/x86_64/trap.h"
+#include "kernel/fs/internal.h"
+
+void iov_iter_init(struct iov_iter *it, const struct iov *iov, u32 count, bool user)
+{
+    *it = (struct iov_iter){.iov = iov, .count = count, .user = user};
+    for (u32 i = 0; i < count; i++)
+        it->left += iov[i].len;
+}
+
+/* The part of the current buffer that is left, at most n bytes; skips empty buffers. */
+static size_t iov_piece(struct iov_iter *it, char **base, size_t n)
+{
+    while (it->offset >= it->iov->len) {
+        it->offset = 0;
+        it->iov++;
+        it->count--;
+    }
+    *base = (char *)it->iov->base + it->offset;
+    return MIN(n, it->iov->len - it->offset);
+}
+
+enum direction { TO, FROM, ZERO };
+
+/* Bytes not moved, because program memory was missing. */
+static size_t move_piece(const struct iov_iter *it, char *base, char *mem, size_t n, enum direction dir)
+{
+    if (it->user) {
+        if (dir == TO)
+            return copy_safe(base, mem, n);
+        return dir == FROM ? copy_safe(mem, base, n) : zero_safe(base, n);
+    }
+    if (dir == TO)
+        memcpy(base, mem, n);
+    else if (dir == FROM)
+        memcpy(mem, base, n);
+    else
+        memset(base, 0, n);
+    return 0;
+}
+
+static ssize_t iov_move(struct iov_iter *it, char *mem, size_t n, enum direction dir)
+{
+    size_t done = 0;
+    n = MIN(n, it->left);
+    while (done < n) {
+        char *base;
+        size_t piece = iov_piece(it, &base, n - done);
+        size_t missed = move_piece(it, base, mem ? mem + done : NULL, piece, dir);
+        it->offset += piece - missed;
+        it->left -= piece - missed;
+        done += piece - missed;
+        if (missed)
+            return done ? (ssize_t)done : -EFAULT;
+    }
+    return done;
+}
+
+ssize_t iov_to(struct iov_iter *it, const void *src, size_t n)
+{
+    return iov_move(it, (char *)src, n, TO);
+}
+
+ssize_t iov_from(struct iov_iter *it, void *dst, size_t n)
+{
+    return iov_move(it, dst, n, FROM);
+}
+
+ssize_t iov_zero(struct iov_iter *it, size_t n)
+{
+    return iov_move(it, NULL, n, ZERO);
+}
+
+void iov_advance(struct iov_iter *it, size_t n)
+{
+    n = MIN(n, it->left);
+    it->left -= n;
+    while (n) {
+        char *base;
+        size_t piece = iov_piece(it, &base, n);
+        it->offset += piece;
+        n -= piece;
+    }
+}
