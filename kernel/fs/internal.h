@@ -68,7 +68,7 @@ struct mount {
 };
 
 extern struct mutex rename_lock;
-extern struct mount *root_mount;
+extern struct mount *root_mount, *proc_mount;
 
 static inline bool is_dir(const struct inode *inode)
 {

@@ -2,7 +2,7 @@
 #include "kernel/fs/memfs.h"
 #include "virtio/virtio.h"
 
-struct mount *root_mount;
+struct mount *root_mount, *proc_mount;
 static struct list mounts = LIST_INIT(mounts); /* guarded by the rename lock */
 static u32 next_mount;
 
@@ -99,7 +99,7 @@ static const char *const boot_dirs[] = {"/tmp", "/var/tmp", "/run", "/root", "/e
 /* The mounts every root has; on top of whatever the image brings. */
 static void mount_kernel_trees(void)
 {
-    struct mount *proc = mount_mem_at("/proc", "proc", 0555, &mem_fixed_ops);
+    struct mount *proc = proc_mount = mount_mem_at("/proc", "proc", 0555, &mem_fixed_ops);
     struct mount *sys = mount_mem_at("/sys", "sysfs", 0555, &mem_fixed_ops);
     struct mount *dev = mount_mem_at("/dev", "devtmpfs", 0755, &mem_dir_ops);
     struct mount *shm = mount_mem_at("/dev/shm", "tmpfs", 01777, &mem_dir_ops);

@@ -154,7 +154,7 @@ struct file_ops {
     struct waitq *(*pollq)(struct file *f); /* queue woken when poll() may have changed; NULL: never */
     s64 (*ioctl)(struct file *f, u32 cmd, u64 arg); /* NULL: -ENOTTY; arg unchecked program value */
     int (*mmap)(struct file *f, u64 offset, u64 len, u32 area_flags,
-                struct vm_object **obj);                         /* NULL: -ENODEV; *obj borrowed */
+                struct vm_object **obj);                         /* NULL: -ENODEV; *obj borrowed; NULL: anonymous memory */
     int (*fsync)(struct file *f, bool data_only);                /* NULL: 0 for files, -EINVAL else */
     int (*allocate)(struct file *f, int mode, u64 off, u64 len); /* NULL: -EOPNOTSUPP */
     int (*flush)(struct file *f);                                /* each close of a descriptor. NULL: 0 */
