@@ -1,7 +1,8 @@
 /*
  * The name cache: dentries by (parent, name) in hash buckets with a mutex each. A listed dentry has one
- * reference of the cache's, so "refs == 1 under the bucket's lock" means that nobody else can reach it, and it
- * can be dropped. The cache holds no negative entries: file systems in memory answer fast, others must be asked.
+ * reference of the cache's, so "refs == 1 under the bucket's lock" means that nobody else can reach it, and
+ * it can be dropped. The cache holds no negative entries: file systems in memory answer fast, others must be
+ * asked.
  */
 #include "kernel/fs/internal.h"
 
@@ -175,7 +176,8 @@ struct dentry *dentry_find(struct dentry *parent, const char *name, u32 len)
 }
 
 /* The reference made belongs to the caller. */
-int dentry_instantiate(struct dentry *dir, const char *name, u32 len, struct inode *inode, struct dentry **out)
+int dentry_instantiate(struct dentry *dir, const char *name, u32 len, struct inode *inode,
+                       struct dentry **out)
 {
     struct dentry *d = dentry_create(dir, name, len, inode);
     if (!d)

@@ -134,8 +134,11 @@ static ssize_t write_console(struct file *f, struct iov_iter *it, u64 *pos)
 }
 
 static const struct file_ops null_ops = {.read = read_nothing, .write = write_nothing, .seek = seek_nowhere};
-static const struct file_ops zero_ops = {
-    .read = read_zeros, .write = write_nothing, .seek = seek_nowhere, .mmap = map_zero, .release = release_zero};
+static const struct file_ops zero_ops = {.read = read_zeros,
+                                         .write = write_nothing,
+                                         .seek = seek_nowhere,
+                                         .mmap = map_zero,
+                                         .release = release_zero};
 static const struct file_ops full_ops = {.read = read_zeros, .write = write_full, .seek = seek_nowhere};
 static const struct file_ops random_ops = {.read = read_random, .write = write_random, .seek = seek_nowhere};
 static const struct file_ops console_ops = {.read = read_nothing, .write = write_console};
@@ -145,8 +148,9 @@ static const struct {
     u32 major, minor;
     const struct file_ops *ops;
 } nodes[] = {
-    {"/dev/null", 1, 3, &null_ops},      {"/dev/zero", 1, 5, &zero_ops},      {"/dev/full", 1, 7, &full_ops},
-    {"/dev/random", 1, 8, &random_ops},  {"/dev/urandom", 1, 9, &random_ops}, {"/dev/kmsg", 1, 11, &console_ops},
+    {"/dev/null", 1, 3, &null_ops},       {"/dev/zero", 1, 5, &zero_ops},
+    {"/dev/full", 1, 7, &full_ops},       {"/dev/random", 1, 8, &random_ops},
+    {"/dev/urandom", 1, 9, &random_ops},  {"/dev/kmsg", 1, 11, &console_ops},
     {"/dev/console", 5, 1, &console_ops}, {"/dev/tty", 5, 0, NULL}, /* no controlling terminal: ENXIO */
 };
 

@@ -90,8 +90,8 @@ static int bad_image(const char *what)
     return -EINVAL;
 }
 
-/* Superblock: 0 magic, 12 log2 of the block size, 14 root nid, 24 build time, 32 its ns, 36 blocks, 40 block of
- * the inode area, 80 incompatible features, 86 extra devices. */
+/* Superblock: 0 magic, 12 log2 of the block size, 14 root nid, 24 build time, 32 its ns, 36 blocks, 40 block
+ * of the inode area, 80 incompatible features, 86 extra devices. */
 static int parse_super(struct erofs *fs, const u8 *sb, u64 device_size)
 {
     if (le32(sb) != SUPER_MAGIC)
@@ -238,12 +238,13 @@ int erofs_inode(struct erofs *fs, u64 nid, struct erofs_inode *out)
 
 /* ---- data ---- */
 
-/* Byte offset in the image of the chunk that holds pos; 0 for a hole. The entry's block number is at 0 of a map
- * entry and at 4 of an index (2: device). */
+/* Byte offset in the image of the chunk that holds pos; 0 for a hole. The entry's block number is at 0 of a
+ * map entry and at 4 of an index (2: device). */
 static int chunk_start(struct erofs *fs, const struct erofs_inode *inode, u64 pos, u64 *start)
 {
     u8 raw[8];
-    int err = read_image(fs, inode->tail + (pos >> inode->chunk_bits) * inode->entry_size, raw, inode->entry_size);
+    int err =
+        read_image(fs, inode->tail + (pos >> inode->chunk_bits) * inode->entry_size, raw, inode->entry_size);
     if (err)
         return err;
     u32 block = le32(raw + inode->entry_size - 4);
@@ -300,9 +301,10 @@ int erofs_read(struct erofs *fs, const struct erofs_inode *inode, u64 pos, void 
     return 0;
 }
 
-/* Whole pages that lie in a row in the image, straight from the device; 0: this page needs piecing together. */
-static int fill_run(struct erofs *fs, const struct erofs_inode *inode, u64 limit, u64 pos, struct page **pages,
-                    u32 count, u32 *done)
+/* Whole pages that lie in a row in the image, straight from the device; 0: this page needs piecing together.
+ */
+static int fill_run(struct erofs *fs, const struct erofs_inode *inode, u64 limit, u64 pos,
+                    struct page **pages, u32 count, u32 *done)
 {
     u64 offset, len;
     int err = map_data(fs, inode, pos, &offset, &len);
@@ -327,7 +329,8 @@ static int fill_run(struct erofs *fs, const struct erofs_inode *inode, u64 limit
     return 0;
 }
 
-int erofs_fill(struct erofs *fs, const struct erofs_inode *inode, u64 limit, u64 index, struct page **pages, u32 count)
+int erofs_fill(struct erofs *fs, const struct erofs_inode *inode, u64 limit, u64 index, struct page **pages,
+               u32 count)
 {
     u32 i = 0;
     limit = MIN(limit, inode->size);
@@ -373,8 +376,8 @@ static bool is_dots(const char *name, u32 len)
 
 /*
  * A directory block: entries of 12 bytes (0 nid, 8 offset of the name in the block, 10 type), then the names.
- * The first name's offset tells how many entries there are; a name ends where the next begins, the last one at
- * the block's end or at a NUL.
+ * The first name's offset tells how many entries there are; a name ends where the next begins, the last one
+ * at the block's end or at a NUL.
  */
 static int walk_block(struct erofs *fs, u64 nid, const u8 *block, u32 size,
                       int (*fn)(void *arg, const char *name, u32 len, u64 nid, u32 type), void *arg)

@@ -39,7 +39,8 @@ struct erofs_inode {
     u32 entry_size; /* of the chunk table: 4 or 8 */
 };
 
-/* Reads the superblock of dev. 0, or -EINVAL/-EIO after one log_error line. fs stays where it is from then on. */
+/* Reads the superblock of dev. 0, or -EINVAL/-EIO after one log_error line. fs stays where it is from then
+ * on. */
 int erofs_open(struct erofs *fs, struct blk_device *dev);
 /* 0, -EIO, -ENOMEM. */
 int erofs_inode(struct erofs *fs, u64 nid, struct erofs_inode *out);
@@ -49,6 +50,7 @@ int erofs_readdir(struct erofs *fs, const struct erofs_inode *dir,
 /* Reads size bytes from pos (within the file) into buf. */
 int erofs_read(struct erofs *fs, const struct erofs_inode *inode, u64 pos, void *buf, size_t size);
 /* Fills count pages of a file from page index; zeros beyond `limit` bytes of the file (at most its size). */
-int erofs_fill(struct erofs *fs, const struct erofs_inode *inode, u64 limit, u64 index, struct page **pages, u32 count);
+int erofs_fill(struct erofs *fs, const struct erofs_inode *inode, u64 limit, u64 index, struct page **pages,
+               u32 count);
 
 #endif

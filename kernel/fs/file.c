@@ -3,7 +3,8 @@
 
 #define MAX_TRANSFER 0x7ffff000UL /* read(2): what one call moves at most */
 
-struct file *file_create(const struct file_ops *ops, u32 flags, struct inode *inode, const char *path, void *private)
+struct file *file_create(const struct file_ops *ops, u32 flags, struct inode *inode, const char *path,
+                         void *private)
 {
     struct file *f = kmalloc(sizeof(*f));
     if (!f)

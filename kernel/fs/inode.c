@@ -37,8 +37,8 @@ void inode_put(struct inode *inode)
         kfree(inode);
 }
 
-static struct mount anon_mount = {.type = "anon_inodefs", .source = "anon_inodefs", .dev = 0xf, .next_ino = 1000,
-                                  .magic = 0x09041934};
+static struct mount anon_mount = {
+    .type = "anon_inodefs", .source = "anon_inodefs", .dev = 0xf, .next_ino = 1000, .magic = 0x09041934};
 
 struct inode *inode_anon(u32 mode)
 {

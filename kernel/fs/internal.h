@@ -39,16 +39,16 @@
 struct dentry {
     u32 refs; /* atomic */
     u32 len;
-    u64 hash;               /* of parent and name */
-    struct dentry *next;    /* in its bucket */
-    bool cached;            /* listed in the name cache */
-    bool used;              /* found since the sweep last passed */
-    bool unlinked;          /* the name is gone from its directory */
-    struct dentry *parent;  /* one reference; NULL: the root of a mount, or detached */
-    struct inode *inode;    /* one reference */
-    struct mount *mounted;  /* the file system mounted here; set once */
-    struct mount *root_of;  /* the mount whose root this is, or NULL */
-    char *name;             /* terminated; kmalloc'ed apart when it does not fit */
+    u64 hash;              /* of parent and name */
+    struct dentry *next;   /* in its bucket */
+    bool cached;           /* listed in the name cache */
+    bool used;             /* found since the sweep last passed */
+    bool unlinked;         /* the name is gone from its directory */
+    struct dentry *parent; /* one reference; NULL: the root of a mount, or detached */
+    struct inode *inode;   /* one reference */
+    struct mount *mounted; /* the file system mounted here; set once */
+    struct mount *root_of; /* the mount whose root this is, or NULL */
+    char *name;            /* terminated; kmalloc'ed apart when it does not fit */
     char short_name[40];
 };
 
@@ -61,9 +61,9 @@ struct mount {
     u64 dev;
     u32 id;
     bool read_only;
-    bool uncached;   /* names may change by themselves: ask the file system each time */
-    u64 next_ino;    /* atomic */
-    u64 magic;       /* statfs f_type */
+    bool uncached; /* names may change by themselves: ask the file system each time */
+    u64 next_ino;  /* atomic */
+    u64 magic;     /* statfs f_type */
     void *private;
 };
 
@@ -105,10 +105,12 @@ int dentry_lookup_locked(struct dentry *dir, const char *name, u32 len, struct d
 /* The same without the lock held; crosses to the root of what is mounted there. */
 int dentry_lookup(struct dentry *dir, const char *name, u32 len, struct dentry **out);
 /* Makes the dentry of a name just created (dir's inode lock held) and lists it. */
-int dentry_instantiate(struct dentry *dir, const char *name, u32 len, struct inode *inode, struct dentry **out);
+int dentry_instantiate(struct dentry *dir, const char *name, u32 len, struct inode *inode,
+                       struct dentry **out);
 /* The name is gone: leaves the cache and is marked. dir's inode lock is held. */
 void dentry_unlink(struct dentry *d);
-/* Gives d a new place. The rename lock and both directories' inode locks are held. -ENOMEM changes nothing. */
+/* Gives d a new place. The rename lock and both directories' inode locks are held. -ENOMEM changes nothing.
+ */
 int dentry_move(struct dentry *d, struct dentry *parent, const char *name, u32 len);
 /* ".." as a path sees it, a new reference. */
 struct dentry *dentry_dotdot(struct dentry *d);
@@ -170,8 +172,8 @@ int mount_attach(struct mount *m, struct inode *root_inode, struct dentry *on);
 int mount_make_dir(const char *dir, struct vfs_path *out);
 
 /* ---- files ---- */
-extern const struct file_ops dir_file_ops;   /* directories of any file system */
-extern const struct file_ops link_file_ops;  /* O_PATH files: nothing works */
+extern const struct file_ops dir_file_ops;  /* directories of any file system */
+extern const struct file_ops link_file_ops; /* O_PATH files: nothing works */
 s64 seek_generic(struct file *f, s64 off, int whence, u64 size);
 int file_open_inode(struct dentry *d, u32 flags, struct file **out);
 /* The operations of a registered character device; NULL: none. */

@@ -1,6 +1,6 @@
 /*
- * Record locks (fcntl POSIX and OFD) and flock. An inode's locks are a list of ranges ordered by start; all lists
- * and the waiters are guarded by one mutex: locks are rare, and looking for deadlocks needs them all.
+ * Record locks (fcntl POSIX and OFD) and flock. An inode's locks are a list of ranges ordered by start; all
+ * lists and the waiters are guarded by one mutex: locks are rare, and looking for deadlocks needs them all.
  */
 #include "kernel/fs/internal.h"
 
@@ -31,9 +31,7 @@ static bool conflict(const struct vfs_lock *a, const struct vfs_lock *b)
 static struct held *find_conflict(struct inode *inode, const struct vfs_lock *lock)
 {
     struct held *h;
-    list_for_each(h, &inode->locks, link)
-        if (conflict(&h->lock, lock))
-            return h;
+    list_for_each(h, &inode->locks, link) if (conflict(&h->lock, lock)) return h;
     return NULL;
 }
 
@@ -54,7 +52,8 @@ static bool carve(struct inode *inode, const struct vfs_lock *range, struct held
 {
     struct held *h, *next;
     bool changed = false;
-    list_for_each_safe(h, next, &inode->locks, link) {
+    list_for_each_safe(h, next, &inode->locks, link)
+    {
         if (!same_owner(h, range) || !overlap(&h->lock, range))
             continue;
         changed = true;
@@ -81,7 +80,8 @@ static void add(struct inode *inode, struct held *fresh)
 {
     struct held *h, *next;
     struct list *after = &inode->locks;
-    list_for_each_safe(h, next, &inode->locks, link) {
+    list_for_each_safe(h, next, &inode->locks, link)
+    {
         if (same_owner(h, &fresh->lock) && h->lock.exclusive == fresh->lock.exclusive &&
             h->lock.start <= fresh->lock.end && fresh->lock.start <= h->lock.end) {
             fresh->lock.start = MIN(fresh->lock.start, h->lock.start);
@@ -89,7 +89,8 @@ static void add(struct inode *inode, struct held *fresh)
             drop(h);
         }
     }
-    list_for_each(h, &inode->locks, link) {
+    list_for_each(h, &inode->locks, link)
+    {
         if (h->lock.start > fresh->lock.start)
             break;
         after = &h->link;
@@ -129,7 +130,8 @@ static int wait_release(struct file *f, const struct vfs_lock *lock, const void 
     return err;
 }
 
-static int lock_locked(struct file *f, const struct vfs_lock *lock, bool wait, struct held *fresh, struct held **spare)
+static int lock_locked(struct file *f, const struct vfs_lock *lock, bool wait, struct held *fresh,
+                       struct held **spare)
 {
     struct held *h;
     while ((h = find_conflict(f->inode, lock))) {

@@ -176,7 +176,8 @@ static int punch(struct inode *inode, u64 start, u64 end)
 {
     struct vm_object *obj = &inode->object;
     u64 image = ALIGN_UP(mem_of(inode)->image_limit, PAGE_SIZE);
-    int err = start < image ? zero_pages(obj, start, MIN(end, MIN(image, ALIGN_UP(obj->size, PAGE_SIZE)))) : 0;
+    int err =
+        start < image ? zero_pages(obj, start, MIN(end, MIN(image, ALIGN_UP(obj->size, PAGE_SIZE)))) : 0;
     start = MAX(start, image);
     return err || start >= end ? err : vm_object_punch(obj, start, end);
 }
@@ -241,7 +242,8 @@ const struct file_ops mem_file_ops = {
 
 /* ---- memfd ---- */
 
-static struct mount memfd_mount = {.type = "tmpfs", .source = "tmpfs", .dev = 1, .next_ino = 1, .magic = 0x01021994};
+static struct mount memfd_mount = {
+    .type = "tmpfs", .source = "tmpfs", .dev = 1, .next_ino = 1, .magic = 0x01021994};
 
 int vfs_memfd(const char *name, u32 flags, bool huge, struct file **out)
 {

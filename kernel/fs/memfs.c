@@ -7,7 +7,7 @@
 #define DYNAMIC_BASE (1UL << 61) /* readdir positions from here on: computed entries */
 #define NEW_INO_BASE (1UL << 48) /* numbers of inodes that are not in the image */
 
-static struct mutex image_lock; /* guards image_inodes; taken under directories' inode locks */
+static struct mutex image_lock;  /* guards image_inodes; taken under directories' inode locks */
 static struct tree image_inodes; /* loaded inodes of the image, by nid; each tree node holds no reference */
 
 static struct erofs *image_of(const struct inode *inode)
@@ -167,8 +167,8 @@ static int load_inode(struct mount *mount, const struct erofs_inode *image, stru
 }
 
 /*
- * Image inodes stay for ever once loaded (the tree of names holds them anyway): the table keeps a reference, so
- * that a file with several names keeps its changes whichever of them is used.
+ * Image inodes stay for ever once loaded (the tree of names holds them anyway): the table keeps a reference,
+ * so that a file with several names keeps its changes whichever of them is used.
  */
 int mem_image_inode(struct mount *mount, u64 nid, u32 type, struct inode **out)
 {
@@ -223,7 +223,8 @@ static u64 first_key(const char *name, u32 len)
     return FIRST_KEY + (name_hash(name, len) & KEY_MASK);
 }
 
-/* Names with equal hashes have keys in a row, with gaps where one was removed: all KEY_PROBES are looked at. */
+/* Names with equal hashes have keys in a row, with gaps where one was removed: all KEY_PROBES are looked at.
+ */
 struct mem_entry *mem_find(struct mem_inode *dir, const char *name, u32 len)
 {
     u64 key = first_key(name, len);
@@ -576,7 +577,8 @@ static int mem_readdir(struct inode *inode, struct file *file, u64 pos, vfs_dir_
         stop = list_static(dir, pos, fn, arg);
     if (!stop && dir->dynamic) {
         struct dynamic_list list = {fn, arg};
-        stop = dir->dynamic->list(pos < DYNAMIC_BASE ? 0 : pos - DYNAMIC_BASE, dynamic_entry, &list, dir->ctx);
+        stop =
+            dir->dynamic->list(pos < DYNAMIC_BASE ? 0 : pos - DYNAMIC_BASE, dynamic_entry, &list, dir->ctx);
     }
     return stop;
 }

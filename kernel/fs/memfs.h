@@ -1,7 +1,7 @@
 /*
- * The tree in memory: the root (over an EROFS image, loaded as needed), /dev, /tmp, memfds, and the skeleton of
- * /proc and /sys. A directory's entries are guarded by its inode lock; an entry holds one reference of its inode
- * once there is one (entries from the image name a nid until first looked up).
+ * The tree in memory: the root (over an EROFS image, loaded as needed), /dev, /tmp, memfds, and the skeleton
+ * of /proc and /sys. A directory's entries are guarded by its inode lock; an entry holds one reference of its
+ * inode once there is one (entries from the image name a nid until first looked up).
  */
 #ifndef MOKA_FS_MEMFS_H
 #define MOKA_FS_MEMFS_H
@@ -23,13 +23,13 @@ struct mem_entry {
 
 struct mem_inode {
     struct inode inode;
-    struct tree entries;   /* directories: mem_entry by key */
-    u64 parent_ino;        /* directories: for ".." */
-    char *target;          /* links: terminated */
-    bool linkable;         /* O_TMPFILE: may get a first name */
-    bool loaded;           /* directories: entries of the image are in the tree */
+    struct tree entries;       /* directories: mem_entry by key */
+    u64 parent_ino;            /* directories: for ".." */
+    char *target;              /* links: terminated */
+    bool linkable;             /* O_TMPFILE: may get a first name */
+    bool loaded;               /* directories: entries of the image are in the tree */
     struct erofs_inode *image; /* where it lies in the image; NULL: only in memory */
-    u64 image_limit;       /* files: bytes that still come from the image; guarded by the inode lock */
+    u64 image_limit;           /* files: bytes that still come from the image; guarded by the inode lock */
     struct tree_node nid_node; /* in the table of loaded image inodes */
     const struct synth_dir_ops *dynamic; /* computed entries besides those of the tree */
     void *ctx;
@@ -51,8 +51,8 @@ extern const struct vm_object_ops mem_object_ops;
 struct inode *mem_inode_create(struct mount *mount, u32 mode, u64 rdev);
 /* The inode of nid; a new reference. */
 int mem_image_inode(struct mount *mount, u64 nid, u32 type, struct inode **out);
-/* Makes dir, so far only in memory, show the entries of an image's directory beside those it has, which win. dir's
- * lock is held. */
+/* Makes dir, so far only in memory, show the entries of an image's directory beside those it has, which win.
+ * dir's lock is held. */
 int mem_adopt(struct mem_inode *dir, const struct erofs_inode *image);
 /* Adds a name; takes its own reference of inode. dir's lock is held. -EEXIST, -ENOMEM. */
 int mem_add(struct inode *dir, const char *name, u32 len, struct inode *inode);

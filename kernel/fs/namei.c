@@ -1,4 +1,5 @@
-/* Changing the tree: directories, links, names. Each call resolves the directory, then acts under its lock. */
+/* Changing the tree: directories, links, names. Each call resolves the directory, then acts under its lock.
+ */
 #include "kernel/fs/internal.h"
 
 static u32 next_cookie; /* atomic; joins the two events of a rename */
@@ -347,8 +348,8 @@ static int rename_locked(struct rename *r)
     bool lock_replaced = replaced && is_dir(replaced);
     if (lock_replaced)
         mutex_lock(&replaced->lock);
-    err = from->ops->rename(from, r->from.name, r->from.len, r->source->inode, to, r->to.name, r->to.len, replaced,
-                            r->flags);
+    err = from->ops->rename(from, r->from.name, r->from.len, r->source->inode, to, r->to.name, r->to.len,
+                            replaced, r->flags);
     if (lock_replaced)
         mutex_unlock(&replaced->lock);
     if (!err)

@@ -4,9 +4,9 @@
 int (*vfs_fifo_open)(struct inode *inode, struct file *f);
 
 /* Flags that stay with the description. */
-#define KEPT_FLAGS                                                                                            \
-    (O_ACCMODE | O_APPEND | O_NONBLOCK | O_DSYNC | O_SYNC | O_DIRECT | O_LARGEFILE | O_DIRECTORY | O_NOFOLLOW | \
-     O_NOATIME | O_PATH)
+#define KEPT_FLAGS                                                                                           \
+    (O_ACCMODE | O_APPEND | O_NONBLOCK | O_DSYNC | O_SYNC | O_DIRECT | O_LARGEFILE | O_DIRECTORY |           \
+     O_NOFOLLOW | O_NOATIME | O_PATH)
 #define TMPFILE_BIT 020000000u
 
 static bool wants_write(u32 flags)
@@ -60,7 +60,9 @@ int file_open_inode(struct dentry *d, u32 flags, struct file **out)
     if (err)
         return err;
     char *path = path_text(d);
-    const struct file_ops *ops = flags & O_PATH ? &link_file_ops : is_dir(inode) ? &dir_file_ops : inode->file_ops;
+    const struct file_ops *ops = flags & O_PATH  ? &link_file_ops
+                                 : is_dir(inode) ? &dir_file_ops
+                                                 : inode->file_ops;
     struct file *f = file_create(ops ? ops : &link_file_ops, flags & KEPT_FLAGS, inode, NULL, NULL);
     if (!f || !path) {
         kfree(path);
@@ -101,8 +103,9 @@ static int create_last(struct walk *w, u32 mode, bool exclusive, struct dentry *
     if (err == -ENOENT) {
         err = w->slash ? -EISDIR : inode_writable(dir);
         if (!err)
-            err = dir->ops->create ? dir->ops->create(dir, w->name, w->len, S_IFREG | (mode & 07777), 0, &inode)
-                                   : -EACCES;
+            err = dir->ops->create
+                      ? dir->ops->create(dir, w->name, w->len, S_IFREG | (mode & 07777), 0, &inode)
+                      : -EACCES;
         if (!err) {
             err = dentry_instantiate(w->dir, w->name, w->len, inode, out);
             inode_put(inode);
@@ -175,8 +178,9 @@ static int finish_open(struct walk *w, struct dentry *d, u32 flags, bool created
 {
     struct inode *inode = d->inode;
     if (((flags & O_DIRECTORY) || w->slash) && !is_dir(inode))
-        return is_link(inode) && (flags & O_NOFOLLOW) && !(flags & O_PATH) && !(flags & O_DIRECTORY) ? -ELOOP
-                                                                                                    : -ENOTDIR;
+        return is_link(inode) && (flags & O_NOFOLLOW) && !(flags & O_PATH) && !(flags & O_DIRECTORY)
+                   ? -ELOOP
+                   : -ENOTDIR;
     if (is_dir(inode) && (flags & O_CREAT))
         return -EISDIR;
     if (created)

@@ -195,7 +195,8 @@ int vfs_lookup(struct vfs_path at, const char *path, u32 flags, struct vfs_path 
         err = walk_parent(&w);
         if (err)
             break;
-        /* A jump link at the end leaves nothing to walk: the place itself is the result, whatever its type. */
+        /* A jump link at the end leaves nothing to walk: the place itself is the result, whatever its type.
+         */
         if (w.last == LAST_ROOT) {
             d = w.dir;
             dentry_get(d);
@@ -259,7 +260,8 @@ ssize_t vfs_path_name(struct vfs_path p, char *buf, size_t size)
     size_t at = size;
     mutex_lock(&rename_lock);
     bool gone = p.dentry->unlinked && p.dentry->parent;
-    bool fits = prepend(buf, &at, gone ? deleted : "", gone ? sizeof(deleted) : 1) && build_name(p.dentry, buf, &at);
+    bool fits =
+        prepend(buf, &at, gone ? deleted : "", gone ? sizeof(deleted) : 1) && build_name(p.dentry, buf, &at);
     mutex_unlock(&rename_lock);
     if (!fits)
         return -ERANGE;

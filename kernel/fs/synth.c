@@ -179,8 +179,8 @@ struct inode *synth_inode_link(ssize_t (*target)(char *buf, size_t size, void *a
     return &si->inode;
 }
 
-struct inode *synth_inode_jump(ssize_t (*target)(char *buf, size_t size, void *arg), struct file *(*get)(void *arg),
-                               void *arg)
+struct inode *synth_inode_jump(ssize_t (*target)(char *buf, size_t size, void *arg),
+                               struct file *(*get)(void *arg), void *arg)
 {
     struct synth_inode *si = synth_create(proc_mount, S_IFLNK | 0700, &synth_jump_ops, arg);
     if (!si)

@@ -104,7 +104,7 @@ struct inode_ops {
     int (*rmdir)(struct inode *dir, const char *name, u32 len, struct inode *inode);
     int (*rename)(struct inode *from, const char *name, u32 len, struct inode *inode, struct inode *to,
                   const char *to_name, u32 to_len, struct inode *replaced, u32 flags);
-    int (*tmpfile)(struct inode *dir, u32 mode, struct inode **out); /* without a name; no lock held */
+    int (*tmpfile)(struct inode *dir, u32 mode, struct inode **out);  /* without a name; no lock held */
     ssize_t (*readlink)(struct inode *inode, char *buf, size_t size); /* bytes, no terminator */
     /* A link that leads to an open file instead of a path (/proc/self/fd/N): a new reference. NULL: none. */
     int (*jump)(struct inode *inode, struct file **out);
@@ -154,8 +154,8 @@ struct file_ops {
     struct waitq *(*pollq)(struct file *f); /* queue woken when poll() may have changed; NULL: never */
     s64 (*ioctl)(struct file *f, u32 cmd, u64 arg); /* NULL: -ENOTTY; arg unchecked program value */
     int (*mmap)(struct file *f, u64 offset, u64 len, u32 area_flags,
-                struct vm_object **obj);                         /* NULL: -ENODEV; *obj borrowed; NULL: anonymous memory */
-    int (*fsync)(struct file *f, bool data_only);                /* NULL: 0 for files, -EINVAL else */
+                struct vm_object **obj);          /* NULL: -ENODEV; *obj borrowed; NULL: anonymous memory */
+    int (*fsync)(struct file *f, bool data_only); /* NULL: 0 for files, -EINVAL else */
     int (*allocate)(struct file *f, int mode, u64 off, u64 len); /* NULL: -EOPNOTSUPP */
     int (*flush)(struct file *f);                                /* each close of a descriptor. NULL: 0 */
     void (*release)(struct file *f);                             /* last reference gone */
@@ -168,11 +168,11 @@ struct file {
     u32 flags;             /* O_*: access mode, O_APPEND, O_NONBLOCK ...; changed by fcntl atomically */
     struct mutex pos_lock; /* guards pos during read, write, seek, getdents */
     u64 pos;
-    struct inode *inode; /* one reference; anonymous files (pipes, eventfd ...) have one of the anon file
-                            system or NULL */
+    struct inode *inode;   /* one reference; anonymous files (pipes, eventfd ...) have one of the anon file
+                              system or NULL */
     struct dentry *dentry; /* one reference; where it was opened; NULL for anonymous files */
-    char *path;          /* absolute path at open, kmalloc'ed, for /proc/self/fd and maps; "pipe:[n]",
-                            "anon_inode:[eventfd]" ... */
+    char *path;            /* absolute path at open, kmalloc'ed, for /proc/self/fd and maps; "pipe:[n]",
+                              "anon_inode:[eventfd]" ... */
     void *private;
 };
 
@@ -276,6 +276,8 @@ int vfs_truncate_file(struct file *f, u64 size);
 /* Creates an unnamed regular file in memory (memfd_create, O_TMPFILE). name only shows in /proc. */
 int vfs_memfd(const char *name, u32 flags, bool huge, struct file **out);
 struct vfs_time vfs_now(void);
+/* Load averages over 1, 5 and 15 minutes, in 2048ths (sysinfo wants 65536ths: << 5). */
+void vfs_loadavg(u32 out[3]);
 
 /* Copies between files without a program buffer (sendfile, copy_file_range, splice to a socket or pipe). */
 ssize_t vfs_splice(struct file *in, u64 *in_pos, struct file *out, u64 *out_pos, size_t n);

@@ -1,4 +1,5 @@
-/* See random.h. ChaCha20: RFC 8439, 2.3. */
+/* Implements kernel/base/random.h; lives here because it draws on the entropy device. ChaCha20: RFC
+ * 8439, 2.3. */
 #include "kernel/base/random.h"
 #include "kernel/arch/x86_64/arch.h"
 #include "kernel/base/string.h"
@@ -61,7 +62,8 @@ static void mix(const void *data, size_t n)
         u8 part[sizeof(key)] = {0};
         memcpy(part, p + i, MIN(sizeof(part), n - i));
         for (u32 j = 0; j < 8; j++)
-            key[j] ^= (u32)part[4 * j] | part[4 * j + 1] << 8 | part[4 * j + 2] << 16 | (u32)part[4 * j + 3] << 24;
+            key[j] ^=
+                (u32)part[4 * j] | part[4 * j + 1] << 8 | part[4 * j + 2] << 16 | (u32)part[4 * j + 3] << 24;
         erase_key();
     }
 }
