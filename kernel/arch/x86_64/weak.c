@@ -45,3 +45,42 @@ WEAK int linux_start(void)
 {
     MISSING;
 }
+
+/* mm/vm, for kernel/fs */
+WEAK struct vm_file_ops vm_file_ops;
+WEAK struct vm_object *vm_object_create_anon(u64 size)
+{
+    MISSING;
+}
+WEAK void vm_object_init(struct vm_object *obj, const struct vm_object_ops *ops, u64 size, void *owner)
+{
+    MISSING;
+}
+WEAK int vm_object_page(struct vm_object *obj, u64 index, bool for_write, struct page **out)
+{
+    MISSING;
+}
+WEAK struct page *vm_object_peek(struct vm_object *obj, u64 index)
+{
+    MISSING;
+}
+WEAK int vm_object_punch(struct vm_object *obj, u64 start, u64 end)
+{
+    MISSING;
+}
+WEAK void vm_object_put(struct vm_object *obj)
+{
+    MISSING;
+}
+WEAK u64 vm_object_seek(struct vm_object *obj, u64 pos, bool data)
+{
+    MISSING;
+}
+WEAK int vm_object_truncate(struct vm_object *obj, u64 size)
+{
+    MISSING;
+}
+WEAK void vm_stats(struct vm_stats *out)
+{
+    MISSING;
+}
