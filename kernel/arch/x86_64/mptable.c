@@ -62,7 +62,7 @@ bool mptable_parse(struct platform *p)
     if (memcmp(c->signature, "PCMP", 4))
         return false;
     const u8 *e = (const u8 *)(c + 1), *end = (const u8 *)c + c->length;
-    for (u32 i = 0; i < c->entries && e < end; i++) {
+    while (e + 8 <= end) { /* by length: qboot leaves the count of entries 0 */
         u32 address;
         memcpy(&address, e + 4, 4);
         if (e[0] == ENTRY_CPU && (e[3] & FLAG_ENABLED))
