@@ -3,14 +3,17 @@
  * argument.
  *
  * Locks, in order: vm lock (sleeping reader-writer: faults share it, changes to areas take it alone) < object
- * mutex. Page-table entries are installed by compare-and-exchange under the shared vm lock. All functions may
- * sleep; none may be called from interrupt handlers or with preemption off.
+ * mutex < the reclaimer's list mutex. Page-table entries are installed by compare-and-exchange under the
+ * shared vm lock; page tables are freed only under the exclusive one. All functions may sleep; none may be
+ * called from interrupt handlers or with preemption off.
+ *
+ * A fault takes the vm lock and object locks, so nobody may touch program memory (copy_safe ...) while
+ * holding either: not in vm_for_each() callbacks, not in vm_object_ops.
  */
 #ifndef MOKA_MM_VM_H
 #define MOKA_MM_VM_H
 
 #include "kernel/base/list.h"
-#include "kernel/base/tree.h"
 #include "kernel/base/types.h"
 #include "mm/phys/phys.h"
 #include "sched/mutex.h"
@@ -43,9 +46,11 @@ struct vm_object {
     const struct vm_object_ops *ops;
     u32 refs;    /* atomic */
     u64 size;    /* bytes */
-    void *pages; /* radix tree of struct page * by index */
-    u64 page_count;
-    u64 huge;          /* 1: prefer 2 MiB pages (memfd without backing) */
+    void *pages; /* radix tree of struct page * by index: radix.c */
+    u32 height;  /* of the tree */
+    bool huge;   /* prefer 2 MiB pages (memfd without backing) */
+    u64 page_count, dirty_count;
+    u64 next_read;     /* where a sequential reader would miss next: read-ahead */
     struct list areas; /* vm_area.object_link of every mapping */
     void *owner;       /* the file system's inode */
 };
@@ -64,6 +69,11 @@ void vm_object_put(struct vm_object *obj);
  * and 0 never happens. -ENOMEM, -EIO, or what fill returned. Does not look at obj->size.
  */
 int vm_object_page(struct vm_object *obj, u64 index, bool for_write, struct page **out);
+/*
+ * For writers: after the bytes were copied into a page got for_write, so that a write-back that ran meanwhile
+ * does not lose them.
+ */
+void vm_object_dirty(struct vm_object *obj, struct page *page);
 /* Like vm_object_page but only when the page is there already; else NULL. */
 struct page *vm_object_peek(struct vm_object *obj, u64 index);
 /* Sets the size; shrinking frees pages beyond, zeroes the rest of the last one and unmaps them everywhere
@@ -95,13 +105,16 @@ u64 vm_object_seek(struct vm_object *obj, u64 pos, bool data);
 
 /* One mapping. Guarded by the vm lock. [start, end), page-aligned. */
 struct vm_area {
-    struct tree_node node;
     u64 start, end;
     u32 flags;
+    u32 height; /* with left .. max_gap: the tree of areas, see area.c */
+    struct vm_area *left, *right, *parent;
+    u64 gap, max_gap;         /* bytes free right below start; the largest gap in this subtree */
+    struct list order;        /* all areas by address */
     struct vm_object *object; /* NULL: anonymous private. One reference */
     u64 offset;               /* bytes, page-aligned: object offset of start */
-    struct list object_link;
-    void *file; /* struct file of kernel/fs, one reference through vm_file_ops; or NULL */
+    struct list object_link;  /* in object->areas; guarded by the object's lock too */
+    void *file;               /* struct file of kernel/fs, one reference through vm_file_ops; or NULL */
 };
 
 /* How this layer keeps files alive and names them without knowing them. Registered by kernel/fs. */

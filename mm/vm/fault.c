@@ -1,0 +1,322 @@
+/*
+ * Page faults. They share vm_lock and install entries by compare-and-exchange, so faults on different CPUs,
+ * and on the same page, go on side by side: who loses the exchange drops its page and repeats the access.
+ *
+ * What can wait (reading a file, reclaiming memory) happens after vm_lock was released; then the fault starts
+ * over.
+ */
+#include "kernel/arch/x86_64/trap.h"
+#include "kernel/base/panic.h"
+#include "kernel/base/printf.h"
+#include "kernel/base/string.h"
+#include "mm/vm/internal.h"
+
+#define AROUND_PAGES     16 /* cached file pages mapped by one read fault: an aligned window of this many */
+#define OOM_TRIES        8
+#define HUGE_MIN_MEMORY  (128UL << 20 >> PAGE_SHIFT) /* smaller machines use no 2 MiB pages by themselves */
+#define HUGE_MANY_MEMORY (256UL << 20 >> PAGE_SHIFT)
+
+struct rwlock vm_lock;
+struct vm_counters vm_counters[CPU_MAX];
+
+/* One fault on its way. need_*: what to do without the lock before trying again. */
+struct fault {
+    u64 addr; /* page-aligned */
+    bool write;
+    struct vm_area *area;
+    struct vm_object *need_object; /* referenced: read need_index of it */
+    u64 need_index;
+    bool major;
+};
+
+/* Results of a try besides 0 and errors for the caller. */
+#define TRY_AGAIN (-EAGAIN)
+
+static bool is_zero_page(pte_t e)
+{
+    return pte_paddr(e) == zero_page_paddr();
+}
+
+/* Makes new the translation of addr if the entry still is old. Page's reference passes to the entry. */
+static bool install(pte_t *entry, pte_t old, pte_t new, u64 pages)
+{
+    if (!pte_cmpxchg(entry, old, new))
+        return false;
+    if (!old.bits || is_zero_page(old))
+        count_resident(pages);
+    return true;
+}
+
+static struct page *anon_page(u32 order, u32 flags)
+{
+    return page_alloc(order, PAGE_ANON, flags | PHYS_TRY);
+}
+
+/* ---- 2 MiB pages ---- */
+
+/*
+ * The policy, all of it. A 2 MiB page serves a write to an untouched aligned 2 MiB within one area while
+ * memory is plentiful: a quarter of it free, a half on machines of less than 256 MiB, never below 128 MiB;
+ * areas that asked for it (MADV_HUGEPAGE) only need a sixteenth free.
+ */
+static bool huge_wanted(const struct vm_area *a, u64 addr)
+{
+    u64 base = ALIGN_DOWN(addr, HUGE_SIZE);
+    if (base < a->start || base + HUGE_SIZE > a->end || (a->flags & (VM_NOHUGE | VM_STACK)))
+        return false;
+    struct phys_stats s;
+    phys_stats(&s);
+    if (a->flags & VM_HUGE)
+        return s.free_pages >= s.total_pages / 16 + 512;
+    if (s.total_pages < HUGE_MIN_MEMORY * 15 / 16)
+        return false;
+    u64 share = s.total_pages < HUGE_MANY_MEMORY * 15 / 16 ? 2 : 4;
+    return s.free_pages >= s.total_pages / share;
+}
+
+/* 0: installed, or somebody else did; -ENOMEM: take small pages. */
+static int fault_anon_huge(struct fault *f, pte_t *entry)
+{
+    struct page *page = anon_page(ORDER_HUGE, PHYS_ZERO);
+    if (!page)
+        return -ENOMEM;
+    u64 bits = pt_flags(f->area->flags, true) | PTE_HUGE | PTE_ACCESSED | PTE_DIRTY;
+    if (!install(entry, (pte_t){0}, pte_make(page_to_paddr(page), bits), 512))
+        page_free(page);
+    return 0;
+}
+
+/* ---- anonymous memory ---- */
+
+static int map_zero_page(struct fault *f, pte_t *entry)
+{
+    pte_cmpxchg(entry, (pte_t){0},
+                pte_make(zero_page_paddr(), pt_flags(f->area->flags, false) | PTE_ACCESSED));
+    return 0;
+}
+
+/* Gives the area its own page with the contents of source (NULL: zeros) in place of what old maps. */
+static int map_own_page(struct fault *f, pte_t *entry, pte_t old, struct page *source)
+{
+    struct page *page = anon_page(0, source ? 0 : PHYS_ZERO);
+    if (!page)
+        return -ENOMEM;
+    if (source)
+        memcpy(page_to_virt(page), page_to_virt(source), PAGE_SIZE);
+    struct tlb_batch batch;
+    tlb_begin(&batch);
+    u64 bits = pt_flags(f->area->flags, true) | PTE_ACCESSED | (f->write ? PTE_DIRTY : 0);
+    if (!install(entry, old, pte_make(page_to_paddr(page), bits), 1)) {
+        page_free(page);
+        return 0;
+    }
+    if (pte_present(old)) {
+        tlb_note(&batch, f->addr, PAGE_SIZE); /* others may still read the old page */
+        if (!is_zero_page(old))
+            tlb_release(&batch, paddr_to_page(pte_paddr(old)));
+        tlb_finish(&batch);
+    }
+    return 0;
+}
+
+/* The entry is present and the access is allowed by the area: grant it, or find that it is granted. */
+static int fault_present(struct fault *f, pte_t *entry, pte_t e)
+{
+    bool missing_write = f->write && !(e.bits & PTE_WRITE);
+    if (missing_write && is_zero_page(e))
+        return map_own_page(f, entry, e, NULL);
+    struct page *page = paddr_to_page(pte_paddr(e));
+    if (missing_write && page->kind == PAGE_CACHE && !(f->area->flags & VM_SHARED))
+        return map_own_page(f, entry, e, page);
+    if (missing_write && page->kind == PAGE_CACHE) {
+        mutex_lock(&f->area->object->lock);
+        object_mark_dirty_locked(f->area->object, page);
+        mutex_unlock(&f->area->object->lock);
+    }
+    if (missing_write)
+        pte_cmpxchg(entry, e, (pte_t){e.bits | PTE_WRITE | PTE_DIRTY | PTE_ACCESSED});
+    tlb_flush_page_local(f->addr);
+    return 0;
+}
+
+static int fault_anon(struct fault *f, pte_t *entry)
+{
+    return f->write ? map_own_page(f, entry, (pte_t){0}, NULL) : map_zero_page(f, entry);
+}
+
+/* ---- objects ---- */
+
+/* May shared pages of the object be written without a first fault that marks them dirty? */
+static bool writes_untracked(const struct vm_object *obj)
+{
+    return !obj->ops || !obj->ops->writeback;
+}
+
+/* Maps other pages of the window around f->addr that are in the cache already. Under the object's lock. */
+static void map_around(struct fault *f, pte_t *entry)
+{
+    struct vm_area *a = f->area;
+    u64 window = ALIGN_DOWN(f->addr, AROUND_PAGES * PAGE_SIZE);
+    u64 start = MAX(window, a->start), end = MIN(window + AROUND_PAGES * PAGE_SIZE, a->end);
+    u64 limit = ALIGN_UP(a->object->size, PAGE_SIZE);
+    bool writable = (a->flags & VM_SHARED) && writes_untracked(a->object);
+    u64 bits = pt_flags(a->flags, writable);
+    s64 mapped = 0;
+    for (u64 addr = start; addr < end; addr += PAGE_SIZE) {
+        pte_t *e = entry + ((s64)(addr - f->addr) >> PAGE_SHIFT);
+        u64 offset = a->offset + (addr - a->start);
+        if (pte_load(e).bits || offset >= limit)
+            continue;
+        struct page *page = object_peek_locked(a->object, offset >> PAGE_SHIFT);
+        if (!page)
+            continue;
+        if (pte_cmpxchg(e, (pte_t){0}, pte_make(page_to_paddr(page), bits)))
+            mapped++;
+        else
+            page_put(page);
+    }
+    count_resident(mapped);
+}
+
+/* Maps the object's page itself. Its reference passes to the entry. Under the object's lock. */
+static void map_cached(struct fault *f, pte_t *entry, struct page *page)
+{
+    struct vm_area *a = f->area;
+    bool shared = a->flags & VM_SHARED;
+    if (shared && f->write)
+        object_mark_dirty_locked(a->object, page);
+    u64 bits = pt_flags(a->flags, shared && (f->write || writes_untracked(a->object)));
+    bits |= PTE_ACCESSED | (f->write ? PTE_DIRTY : 0);
+    if (!install(entry, (pte_t){0}, pte_make(page_to_paddr(page), bits), 1))
+        page_put(page);
+}
+
+/* A page of an object that has no backing store: made at once. */
+static int make_object_page(struct fault *f, u64 index)
+{
+    struct page *page;
+    struct vm_object *obj = f->area->object;
+    int err = object_page_try(obj, index, &page);
+    if (!err)
+        page_put(page);
+    return err ? err : TRY_AGAIN;
+}
+
+static int fault_object(struct fault *f, pte_t *entry)
+{
+    struct vm_area *a = f->area;
+    struct vm_object *obj = a->object;
+    u64 offset = a->offset + (f->addr - a->start);
+    if (offset >= obj->size)
+        return -EIO;
+    bool own = f->write && !(a->flags & VM_SHARED);
+    mutex_lock(&obj->lock);
+    struct page *page = object_peek_locked(obj, offset >> PAGE_SHIFT);
+    if (page && !own) {
+        map_cached(f, entry, page);
+        map_around(f, entry);
+    }
+    mutex_unlock(&obj->lock);
+    if (page && own) {
+        int err = map_own_page(f, entry, (pte_t){0}, page);
+        page_put(page);
+        return err;
+    }
+    if (page)
+        return 0;
+    if (!obj->ops || !obj->ops->fill)
+        return make_object_page(f, offset >> PAGE_SHIFT);
+    vm_object_get(obj);
+    f->need_object = obj;
+    f->need_index = offset >> PAGE_SHIFT;
+    return TRY_AGAIN;
+}
+
+/* ---- the fault ---- */
+
+static int check_access(const struct vm_area *a, u32 error)
+{
+    u32 need = error & PF_FETCH ? VM_EXEC : error & PF_WRITE ? VM_WRITE : VM_PROT;
+    return a->flags & need ? 0 : -EACCES;
+}
+
+/* With vm_lock shared. */
+static int fault_once(struct fault *f, u32 error)
+{
+    f->area = area_at(f->addr);
+    if (!f->area)
+        return -EFAULT;
+    int err = check_access(f->area, error);
+    if (err)
+        return err;
+    pte_t *huge = pt_make_huge_entry(f->addr);
+    if (!huge)
+        return -ENOMEM;
+    pte_t e = pte_load(huge);
+    if (!e.bits && f->write && !f->area->object && huge_wanted(f->area, f->addr) && !fault_anon_huge(f, huge))
+        return 0;
+    e = pte_load(huge);
+    if (e.bits & PTE_HUGE)
+        return fault_present(f, huge, e);
+    pte_t *entry = pt_make_entry(huge, f->addr);
+    if (!entry) /* no memory, or another CPU put a 2 MiB page there */
+        return pte_load(huge).bits & PTE_HUGE ? TRY_AGAIN : -ENOMEM;
+    e = pte_load(entry);
+    if (e.bits)
+        return fault_present(f, entry, e);
+    return f->area->object ? fault_object(f, entry) : fault_anon(f, entry);
+}
+
+/* Reads the page that a try missed. *page: keeps it from being reclaimed before the next try. */
+static int fetch(struct fault *f, struct page **page)
+{
+    int err = vm_object_page(f->need_object, f->need_index, false, page);
+    vm_object_put(f->need_object);
+    f->need_object = NULL;
+    f->major = true;
+    return err == -ENOMEM ? err : err ? -EIO : 0;
+}
+
+int vm_fault_try(u64 addr, u32 error)
+{
+    struct fault f = {.addr = ALIGN_DOWN(addr, PAGE_SIZE), .write = error & PF_WRITE};
+    struct page *held = NULL;
+    u32 failures = 0;
+    int err;
+    if (addr < PROGRAM_START || addr >= PROGRAM_END)
+        return -EFAULT;
+    do {
+        read_lock(&vm_lock);
+        err = fault_once(&f, error);
+        read_unlock(&vm_lock);
+        if (held)
+            page_put(held);
+        held = NULL;
+        if (err == TRY_AGAIN && f.need_object)
+            err = fetch(&f, &held) ?: TRY_AGAIN;
+        if (err == -ENOMEM && (phys_reclaim(64) || failures++ < OOM_TRIES))
+            err = TRY_AGAIN;
+    } while (err == TRY_AGAIN);
+    preempt_disable();
+    vm_counters[cpu_id()].minor += !f.major;
+    vm_counters[cpu_id()].major += f.major;
+    preempt_enable();
+    return err;
+}
+
+static _Noreturn void out_of_memory(void)
+{
+    struct phys_stats s;
+    phys_stats(&s);
+    log_error("moka: out of memory: of %lu KiB the program has %lu, the page cache %lu, the kernel %lu\n",
+              s.total_pages * 4, s.anon_pages * 4, s.cache_pages * 4, s.kernel_pages * 4);
+    shutdown(137);
+}
+
+int vm_fault(u64 addr, u32 error)
+{
+    int err = vm_fault_try(addr, error);
+    if (err == -ENOMEM)
+        out_of_memory();
+    return err;
+}

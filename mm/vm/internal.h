@@ -1,0 +1,132 @@
+/* Shared by the files of mm/vm only. */
+#ifndef MOKA_MM_VM_INTERNAL_H
+#define MOKA_MM_VM_INTERNAL_H
+
+#include "kernel/arch/x86_64/cpu.h"
+#include "kernel/arch/x86_64/pte.h"
+#include "kernel/base/errno.h"
+#include "mm/vm/vm.h"
+
+extern struct rwlock vm_lock;
+
+/* ---- area.c: the areas by address. Readers hold vm_lock shared, changers alone ---- */
+
+/* The first area that ends after addr, or NULL. */
+struct vm_area *area_after(u64 addr);
+/* The area that contains addr, or NULL. */
+struct vm_area *area_at(u64 addr);
+struct vm_area *area_next(const struct vm_area *a);
+struct vm_area *area_prev(const struct vm_area *a);
+struct vm_area *area_last(void);
+void area_insert(struct vm_area *a);
+void area_remove(struct vm_area *a);
+/* Moves an area's borders; it must not reach its neighbours. */
+void area_resize(struct vm_area *a, u64 start, u64 end);
+/* The highest free range of len bytes, aligned, within [low, high). 0: none. */
+u64 area_find_gap(u64 len, u64 align, u64 low, u64 high);
+
+/* ---- tlb.c: frames that are being unmapped, and who must forget them ---- */
+
+#define TLB_PUTS 48
+
+/* Collects what one operation unmaps; frames are given up only after every CPU has flushed. On the stack. */
+struct tlb_batch {
+    u64 start, end;             /* covers every changed translation; start > end: nothing to flush */
+    struct list frames;         /* blocks to free, through page.link */
+    struct page *put[TLB_PUTS]; /* pages to page_put */
+    u32 put_count;
+};
+void tlb_begin(struct tlb_batch *b);
+void tlb_note(struct tlb_batch *b, u64 addr, u64 len);
+/* Takes over one reference to page. */
+void tlb_release(struct tlb_batch *b, struct page *page);
+/* Flushes on all CPUs, then frees. The batch is empty again. May sleep; interrupts on once there are other
+ * CPUs. */
+void tlb_finish(struct tlb_batch *b);
+void tlb_init(void);
+
+/* ---- pt.c: the page tables of the program's half ---- */
+
+/*
+ * Entries: 0 is empty. Not present but not 0 ("held"): the page stays, nobody may touch it (PROT_NONE).
+ * At level 1 PTE_HUGE marks a 2 MiB page, present or held; anything else is a table.
+ */
+#define PTE_HELD PTE_SOFT0
+
+/* The entry that maps addr, its level in *level (0 or 1); NULL when tables are missing. It may be empty. Any
+ * vm_lock. */
+pte_t *pt_lookup(u64 addr, int *level);
+/* The level-1 entry for addr, tables above it made. NULL: no memory (nothing reclaimed). Any vm_lock. */
+pte_t *pt_make_huge_entry(u64 addr);
+/* The level-0 entry under a level-1 entry that is empty or a table. NULL: no memory. Any vm_lock. */
+pte_t *pt_make_entry(pte_t *huge_entry, u64 addr);
+/* Splits a 2 MiB page that crosses addr. -ENOMEM. vm_lock alone. */
+int pt_split_at(u64 addr, struct tlb_batch *b);
+/* Unmaps [start, end), at whose borders no 2 MiB page crosses; tables that serve only [floor, ceiling) go
+ * too. vm_lock alone. */
+void pt_zap(u64 start, u64 end, u64 floor, u64 ceiling, struct tlb_batch *b);
+/* Empties one entry that pt_walk came to. vm_lock alone. */
+void pt_zap_leaf(pte_t *entry, u64 addr, int level, struct tlb_batch *b);
+/* Gives all pages of [start, end) the rights of flags; borders as pt_zap. object: the area's. vm_lock alone.
+ */
+void pt_protect(u64 start, u64 end, u32 flags, const struct vm_object *object, struct tlb_batch *b);
+/* Moves the pages of [from, from + len) to [to, to + len), which is empty. -ENOMEM: nothing moved. vm_lock
+ * alone. */
+int pt_move(u64 from, u64 to, u64 len, struct tlb_batch *b);
+/* Calls fn(entry, address, level, arg) for each entry of [start, end) that is not empty. Any vm_lock. */
+void pt_walk(u64 start, u64 end, void (*fn)(pte_t *e, u64 addr, int level, void *arg), void *arg);
+
+/* Present bits for a page of an area with these flags. */
+u64 pt_flags(u32 area_flags, bool writable);
+
+extern u8 zero_page[PAGE_SIZE]; /* in the kernel image; mapped read-only for untouched memory */
+u64 zero_page_paddr(void);
+
+/* ---- radix.c: pages of an object by index, under the object's lock ---- */
+
+struct page *radix_get(struct vm_object *obj, u64 index);
+int radix_set(struct vm_object *obj, u64 index, struct page *page); /* slot must be empty. -ENOMEM */
+struct page *radix_remove(struct vm_object *obj, u64 index);
+/* The first page at or after *index, and its index; NULL: none. */
+struct page *radix_next(struct vm_object *obj, u64 *index);
+/* Frees the nodes; no page may be left. */
+void radix_free(struct vm_object *obj);
+
+/* ---- object.c ---- */
+
+/* Waits until page is not PAGE_BUSY. */
+void page_wait(struct page *page);
+/* The page at index if present and filled, with a reference. Under obj->lock. */
+struct page *object_peek_locked(struct vm_object *obj, u64 index);
+/* vm_object_page for a reader, without reclaiming. */
+int object_page_try(struct vm_object *obj, u64 index, struct page **out);
+/* Takes a page out of the tree. Under obj->lock; the object's reference passes to the caller. */
+void object_detach_locked(struct vm_object *obj, struct page *page);
+void object_mark_dirty_locked(struct vm_object *obj, struct page *page);
+/* Unmaps pages [first, last] of obj from every area; copies: private copies of them too. vm_lock alone and
+ * obj->lock held. -ENOMEM. */
+int object_unmap_locked(struct vm_object *obj, u64 first, u64 last, bool copies, struct tlb_batch *b);
+
+/* ---- reclaim.c ---- */
+void lru_add(struct page **pages, u32 count);
+void lru_remove(struct page *page);
+void reclaim_init(void);
+
+/* ---- fault.c ---- */
+
+/* Counters of one CPU; summed by vm_stats. */
+struct vm_counters {
+    s64 resident; /* pages of 4 KiB mapped minus unmapped here */
+    u64 minor, major;
+} __attribute__((aligned(64)));
+extern struct vm_counters vm_counters[CPU_MAX];
+static inline void count_resident(s64 pages)
+{
+    preempt_disable();
+    vm_counters[cpu_id()].resident += pages;
+    preempt_enable();
+}
+/* vm_fault without the out-of-memory end: -ENOMEM after reclaiming in vain. */
+int vm_fault_try(u64 addr, u32 error);
+
+#endif

@@ -1,0 +1,133 @@
+/*
+ * Reclaim of clean file pages: a clock (second chance) over all pages that can be read again. It runs inside
+ * allocations, whose callers may hold any lock of this layer or above: so it only tries locks.
+ */
+#include "mm/vm/internal.h"
+
+#define SCAN_FACTOR 8 /* pages looked at for each page wanted, at most */
+
+static struct mutex lru_lock; /* after any object's lock, except tried before it */
+static struct list lru = LIST_INIT(lru);
+static u64 lru_count;
+
+void lru_add(struct page **pages, u32 count)
+{
+    mutex_lock(&lru_lock);
+    for (u32 i = 0; i < count; i++)
+        list_push_back(&lru, &pages[i]->link);
+    lru_count += count;
+    mutex_unlock(&lru_lock);
+}
+
+void lru_remove(struct page *page)
+{
+    mutex_lock(&lru_lock);
+    if (!list_empty(&page->link)) {
+        list_del(&page->link);
+        lru_count--;
+    }
+    mutex_unlock(&lru_lock);
+}
+
+/* Takes the oldest page off the clock and locks its object; NULL: none, or its object is in use. *more: there
+ * was a page. */
+static struct page *take_oldest(bool *more)
+{
+    struct page *page = NULL;
+    if (!mutex_trylock(&lru_lock)) {
+        *more = false;
+        return NULL;
+    }
+    struct list *l = lru.next;
+    *more = l != &lru;
+    if (*more) {
+        page = list_entry(l, struct page, link);
+        list_del(l);
+        list_push_back(&lru, l);
+        if (!mutex_trylock(&page->object->lock))
+            page = NULL;
+    }
+    mutex_unlock(&lru_lock);
+    return page;
+}
+
+/* Takes a page out of every mapping that has not used it since the last look; false: still in use. With
+ * vm_lock shared and the object's lock. */
+static bool unmap_idle(struct vm_object *obj, struct page *page, struct tlb_batch *b)
+{
+    struct vm_area *a;
+    bool idle = true;
+    list_for_each(a, &obj->areas, object_link)
+    {
+        int level;
+        u64 first = a->offset >> PAGE_SHIFT;
+        u64 addr = a->start + ((page->index - first) << PAGE_SHIFT);
+        if (page->index < first || addr >= a->end)
+            continue;
+        pte_t *entry = pt_lookup(addr, &level);
+        pte_t e = entry && level == 0 ? pte_load(entry) : (pte_t){0};
+        if (!e.bits || pte_paddr(e) != page_to_paddr(page))
+            continue;
+        if (e.bits & PTE_ACCESSED) {
+            pte_cmpxchg(entry, e, (pte_t){e.bits & ~PTE_ACCESSED}); /* stale TLB entries: seen as idle late */
+            idle = false;
+        } else if (pte_cmpxchg(entry, e, (pte_t){0})) {
+            tlb_note(b, addr, PAGE_SIZE);
+            tlb_release(b, page);
+            count_resident(-1);
+        } else {
+            idle = false;
+        }
+    }
+    return idle;
+}
+
+/* Frees the page into the batch if nobody needs it. Object locked. */
+static bool try_free(struct page *page, bool vm_shared, struct tlb_batch *b)
+{
+    struct vm_object *obj = page->object;
+    u16 flags = __atomic_load_n(&page->flags, __ATOMIC_ACQUIRE);
+    if (flags & (PAGE_DIRTY | PAGE_BUSY))
+        return false;
+    if (flags & PAGE_ACTIVE) {
+        __atomic_and_fetch(&page->flags, (u16)~PAGE_ACTIVE, __ATOMIC_ACQ_REL);
+        return false;
+    }
+    if (!list_empty(&obj->areas) && (!vm_shared || !unmap_idle(obj, page, b)))
+        return false;
+    u32 unmapped = 0; /* references the batch took over from mappings */
+    for (u32 i = 0; i < b->put_count; i++)
+        unmapped += b->put[i] == page;
+    if (__atomic_load_n(&page->refs, __ATOMIC_ACQUIRE) != 1 + unmapped)
+        return false;
+    object_detach_locked(obj, page);
+    tlb_release(b, page);
+    return true;
+}
+
+static u64 reclaim_cache(u64 want)
+{
+    struct tlb_batch batch;
+    u64 freed = 0, scan = MIN(want * SCAN_FACTOR + 64, 2 * lru_count);
+    bool more = true, vm_shared = read_trylock(&vm_lock);
+    tlb_begin(&batch);
+    while (freed < want && scan-- && more) {
+        struct page *page = take_oldest(&more);
+        if (!page)
+            continue;
+        struct vm_object *obj = page->object;
+        freed += try_free(page, vm_shared, &batch);
+        if (batch.put_count > TLB_PUTS / 2)
+            tlb_finish(&batch);
+        mutex_unlock(&obj->lock);
+    }
+    tlb_finish(&batch);
+    if (vm_shared)
+        read_unlock(&vm_lock);
+    return freed;
+}
+
+void reclaim_init(void)
+{
+    phys_register_reclaim(0, reclaim_cache);
+}

@@ -1,0 +1,137 @@
+/*
+ * TLB shoot-downs. An operation collects what it unmapped in a batch; tlb_finish() tells the other CPUs,
+ * waits until all have answered, and only then frees the frames.
+ *
+ * A request and one node a CPU live on the initiator's stack. The node is pushed on the target's inbox, a
+ * lock-free stack (Treiber) that the target empties at once with an exchange, so there is no ABA; the IPI is
+ * sent when the inbox was empty before. The target counts request.pending down as its last access to the
+ * request; whoever counts to 0 wakes the initiator, whose struct thread is type-stable, so a late wake-up is
+ * harmless. Orders: the page-table change (atomic exchange) happens before the push (release), which happens
+ * before the target's exchange (acquire) and flush.
+ */
+#include "kernel/arch/x86_64/trap.h"
+#include "mm/vm/internal.h"
+#include "sched/thread.h"
+
+#define FLUSH_EACH_MAX 32  /* more pages than this: flush everything */
+#define SPINS          200 /* looks at the answer before sleeping */
+
+struct tlb_request {
+    u64 start, end;
+    u32 pending; /* atomic: CPUs that have not answered */
+    struct thread *waiter;
+};
+struct tlb_node {
+    struct tlb_node *next;
+    struct tlb_request *request;
+};
+
+static struct tlb_node *inbox[CPU_MAX]; /* atomic */
+
+static void flush_local(u64 start, u64 end)
+{
+    if ((end - start) >> PAGE_SHIFT > FLUSH_EACH_MAX) {
+        tlb_flush_all_local();
+        return;
+    }
+    for (; start < end; start += PAGE_SIZE)
+        tlb_flush_page_local(start);
+}
+
+/* On the target, interrupts off. */
+static void tlb_interrupt(void *arg)
+{
+    struct tlb_node *n = __atomic_exchange_n(&inbox[cpu_id()], NULL, __ATOMIC_ACQUIRE);
+    while (n) {
+        struct tlb_node *next = n->next;
+        struct tlb_request *r = n->request;
+        struct thread *waiter = r->waiter;
+        flush_local(r->start, r->end);
+        if (__atomic_sub_fetch(&r->pending, 1, __ATOMIC_ACQ_REL) == 0)
+            sched_wake(waiter);
+        n = next;
+    }
+}
+
+static void send(u32 cpu, struct tlb_node *n)
+{
+    n->next = __atomic_load_n(&inbox[cpu], __ATOMIC_RELAXED);
+    while (!__atomic_compare_exchange_n(&inbox[cpu], &n->next, n, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+        ;
+    if (!n->next)
+        ipi_send(cpu, VECTOR_TLB);
+}
+
+static void wait_for_answers(struct tlb_request *r)
+{
+    for (u32 i = 0; i < SPINS; i++) {
+        if (!__atomic_load_n(&r->pending, __ATOMIC_ACQUIRE))
+            return;
+        cpu_relax();
+    }
+    while (__atomic_load_n(&r->pending, __ATOMIC_ACQUIRE))
+        sched_sleep(SLEEP_FOREVER, 0);
+    sched_wake(r->waiter); /* the permit may have been somebody else's: give it back */
+}
+
+static void flush_everywhere(u64 start, u64 end)
+{
+    struct tlb_node nodes[CPU_MAX];
+    struct tlb_request r = {.start = start, .end = end, .waiter = current_thread()};
+    preempt_disable();
+    u32 self = cpu_id(), others = 0;
+    for (u32 i = 0; i < CPU_MAX; i++)
+        if (i != self && cpus[i] && __atomic_load_n(&cpus[i]->online, __ATOMIC_ACQUIRE))
+            nodes[others++].request = (void *)(u64)i;
+    r.pending = others;
+    for (u32 i = 0; i < others; i++) {
+        u32 cpu = (u32)(u64)nodes[i].request;
+        nodes[i].request = &r;
+        send(cpu, &nodes[i]);
+    }
+    flush_local(start, end);
+    preempt_enable();
+    if (others)
+        wait_for_answers(&r);
+}
+
+void tlb_begin(struct tlb_batch *b)
+{
+    b->start = ~0UL;
+    b->end = 0;
+    b->put_count = 0;
+    list_init(&b->frames);
+}
+
+void tlb_note(struct tlb_batch *b, u64 addr, u64 len)
+{
+    b->start = MIN(b->start, addr);
+    b->end = MAX(b->end, addr + len);
+}
+
+void tlb_release(struct tlb_batch *b, struct page *page)
+{
+    if (page->kind != PAGE_CACHE && __atomic_load_n(&page->refs, __ATOMIC_ACQUIRE) == 1) {
+        list_push_back(&b->frames, &page->link);
+        return;
+    }
+    if (b->put_count == TLB_PUTS)
+        tlb_finish(b);
+    b->put[b->put_count++] = page;
+}
+
+void tlb_finish(struct tlb_batch *b)
+{
+    if (b->start < b->end)
+        flush_everywhere(b->start, b->end);
+    for (struct list *l; (l = list_pop_front(&b->frames));)
+        page_free(list_entry(l, struct page, link));
+    for (u32 i = 0; i < b->put_count; i++)
+        page_put(b->put[i]);
+    tlb_begin(b);
+}
+
+void tlb_init(void)
+{
+    irq_set_fixed(VECTOR_TLB, tlb_interrupt, NULL);
+}
