@@ -16,10 +16,11 @@
  */
 #include "java-launcher/guest/conf.h"
 #include "java-launcher/guest/options.h"
+#include "java-launcher/guest/show.h"
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <jni.h>
-#include <locale.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -34,6 +35,7 @@ struct launch {
     struct launch_conf conf;
     char **args; /* the program's own, NULL-terminated */
     create_vm_fn *create_vm;
+    struct show show;
     int status;
 };
 
@@ -113,8 +115,20 @@ static void collect_options(struct launch *l, char **argv)
         words_add(&all, user.v[i]);
     words_add(&all, java_command(l->conf.command ? l->conf.command : l->conf.main, l->args));
     options_finish(&all, total);
+    show_take(&l->show, &all);
     note_memory_tracking(&all);
     l->conf.options = all;
+}
+
+/* The JVM has said why, in words that suit a big machine. */
+static void no_jvm(void)
+{
+    enum { SMALL_MIB = 64 };
+    unsigned long long mib = memory_total() >> 20;
+    if (mib < SMALL_MIB)
+        fail("not enough memory: the Java virtual machine could not be created in %llu MiB (-m gives more)",
+             mib);
+    fail("the Java virtual machine could not be created");
 }
 
 static JNIEnv *create_jvm(struct launch *l, JavaVM **vm)
@@ -128,8 +142,7 @@ static JNIEnv *create_jvm(struct launch *l, JavaVM **vm)
         options[i].optionString = o->v[i];
     JavaVMInitArgs args = {JNI_VERSION_1_8, (jint)o->n, options, JNI_FALSE};
     if (l->create_vm(vm, (void **)&env, &args) != JNI_OK)
-        fail("the Java virtual machine could not be created (this VM has %llu MiB; -m gives it more)",
-             (unsigned long long)(memory_total() >> 20));
+        no_jvm();
     free(options);
     return env;
 }
@@ -243,10 +256,13 @@ static void *run_java(void *arg)
     JNIEnv *env = create_jvm(l, &vm);
     jclass helper = (*env)->FindClass(env, "sun/launcher/LauncherHelper");
     check(env, helper, "sun.launcher.LauncherHelper");
-    jclass main_class = load_main(env, helper, &l->conf);
-    if (main_class)
-        call_main(env, helper, main_class, string_array(env, helper, l->args));
-    l->status = (*env)->ExceptionCheck(env) || !main_class;
+    if (!show_print(&l->show, env, helper) && !(*env)->ExceptionCheck(env)) {
+        jclass main_class = load_main(env, helper, &l->conf);
+        if (main_class)
+            call_main(env, helper, main_class, string_array(env, helper, l->args));
+        l->status = !main_class;
+    }
+    l->status |= (*env)->ExceptionCheck(env);
     /* Detaching hands a pending exception to the thread's uncaught exception handler, which prints the trace.
      */
     if ((*vm)->DetachCurrentThread(vm) != JNI_OK)
@@ -297,10 +313,9 @@ static void ensure_locale(void)
     }
     size_t n = strlen(name);
     bool utf8 = n > 6 && (!strcasecmp(name + n - 6, ".UTF-8") || !strcasecmp(name + n - 5, ".UTF8"));
-    if (utf8 && !strchr(name, '/') && !setlocale(LC_ALL, ""))
-        if (symlink("/usr/lib/locale/C.utf8", xprintf("/usr/lib/locale/%s", name)) < 0)
-            fprintf(stderr, "moka: no locale %s here: %m\n", name);
-    setlocale(LC_ALL, "C");
+    if (utf8 && !strchr(name, '/') && strncmp(name, "C.", 2) &&
+        symlink("C.utf8", xprintf("/usr/lib/locale/%s", name)) < 0 && errno != EEXIST)
+        fprintf(stderr, "moka: cannot set up the locale %s: %m\n", name);
 }
 
 int main(int argc, char **argv)

@@ -98,6 +98,10 @@ static void add_module(const struct jdk *j, struct strvec *out, const char *name
         vec_add(out, name);
 }
 
+/* Options for the JDK's tools, which run for a second or two: the quick compiler and the simple collector
+ * pay. */
+static char *const quick[] = {"-J-XX:TieredStopAtLevel=1", "-J-XX:+UseSerialGC"};
+
 /* Asks jdeps; false when it fails, as it does for a JAR whose parts are missing in a way it will not ignore.
  */
 static bool ask_jdeps(const struct jdk *j, char *const *jars, struct strvec *out)
@@ -105,6 +109,8 @@ static bool ask_jdeps(const struct jdk *j, char *const *jars, struct strvec *out
     struct strvec argv = {0};
     struct buf text = {0}, err = {0};
     vec_add(&argv, fmt("%s/bin/jdeps", j->home));
+    for (int i = 0; i < 2; i++)
+        vec_add(&argv, quick[i]);
     vec_add(&argv, "--print-module-deps");
     vec_add(&argv, "--ignore-missing-deps");
     vec_add(&argv, "--multi-release");
