@@ -8,25 +8,8 @@
 #include "kernel/base/errno.h"
 #include "kernel/base/printf.h"
 #include "mm/phys/phys.h"
+#include "virtio/pci_bus.h"
 #include "virtio/transport.h"
-
-#define CONFIG_ADDRESS 0xcf8
-#define CONFIG_DATA    0xcfc
-#define CONFIG_ENABLE  0x80000000u
-
-/* Type 0 header (PCI Local Bus 3.0, 6.1). */
-#define PCI_ID          0x00
-#define PCI_COMMAND     0x04
-#define PCI_HEADER      0x0c
-#define PCI_BAR0        0x10
-#define PCI_SUBSYSTEM   0x2c
-#define PCI_CAPS        0x34
-#define COMMAND_MEMORY  (1u << 1)
-#define COMMAND_MASTER  (1u << 2)
-#define COMMAND_NO_INTX (1u << 10)
-#define STATUS_CAPS     (1u << 20) /* in the dword at PCI_COMMAND */
-#define HEADER_MULTI    (1u << 23)
-#define BAR_COUNT       6u
 
 #define CAP_VENDOR   0x09
 #define CAP_MSIX     0x11
@@ -60,7 +43,7 @@ struct region {
 
 struct pci_device {
     struct virtio_device dev;
-    u32 address; /* for CONFIG_ADDRESS: bus, slot, function */
+    const struct pci_function *fn;
     char name[32];
     struct region common, notify, config, msix;
     u32 notify_multiplier;
@@ -68,131 +51,53 @@ struct pci_device {
     u32 vectors_used;
 };
 
-/* ---- configuration space ---- */
-
-static u32 pci_read(u32 address, u32 off)
+static bool map_region(struct pci_device *p, u32 bar, u32 off, u32 len, struct region *out)
 {
-    outl(CONFIG_ADDRESS, CONFIG_ENABLE | address | (off & 0xfc));
-    return inl(CONFIG_DATA) >> (off % 4 * 8);
-}
-
-static void pci_write(u32 address, u32 off, u32 value)
-{
-    outl(CONFIG_ADDRESS, CONFIG_ENABLE | address | (off & 0xfc));
-    outl(CONFIG_DATA, value);
-}
-
-static bool pci_present(void)
-{
-    outl(CONFIG_ADDRESS, CONFIG_ENABLE);
-    return inl(CONFIG_ADDRESS) == CONFIG_ENABLE;
-}
-
-/* ---- BARs ---- */
-
-struct bar {
-    u64 base, size;
-    bool wide; /* takes the next BAR, too */
-};
-
-/* Size and place of a memory BAR; size 0 when it is not one. Memory decoding must be off. */
-static struct bar bar_probe(u32 address, u32 n)
-{
-    u32 reg = PCI_BAR0 + 4 * n, low = pci_read(address, reg);
-    if (low & 1)
-        return (struct bar){0}; /* I/O ports */
-    struct bar bar = {.base = low & ~15u, .wide = (low & 6) == 4 && n + 1 < BAR_COUNT};
-    pci_write(address, reg, ~0u);
-    u64 mask = pci_read(address, reg) & ~15u;
-    pci_write(address, reg, low);
-    if (bar.wide) {
-        u32 high = pci_read(address, reg + 4);
-        pci_write(address, reg + 4, ~0u);
-        mask |= (u64)pci_read(address, reg + 4) << 32;
-        pci_write(address, reg + 4, high);
-        bar.base |= (u64)high << 32;
-    } else if (mask) {
-        mask |= ~0UL << 32;
-    }
-    bar.size = mask ? -mask : 0;
-    return bar;
-}
-
-/* For BARs that no firmware has placed: below the I/O APIC, where QEMU's machines have PCI's hole. */
-static u64 next_free_base = 0xfd000000;
-#define FREE_END 0xfe000000UL
-
-static bool bar_place(u32 address, u32 n, struct bar *bar)
-{
-    u64 base = ALIGN_UP(next_free_base, MAX(bar->size, PAGE_SIZE));
-    if (base + bar->size > FREE_END)
-        return false;
-    next_free_base = base + bar->size;
-    bar->base = base;
-    pci_write(address, PCI_BAR0 + 4 * n, base);
-    if (bar->wide)
-        pci_write(address, PCI_BAR0 + 4 * n + 4, 0);
-    return true;
-}
-
-static bool map_region(struct pci_device *p, const struct bar *bars, u32 bar, u32 off, u32 len,
-                       struct region *out)
-{
-    if (bar >= BAR_COUNT || !bars[bar].base || !len || (u64)off + len > bars[bar].size || off % 4)
+    const struct pci_bar *bars = p->fn->bars;
+    if (bar >= PCI_BARS || !bars[bar].base || !len || (u64)off + len > bars[bar].size || off % 4)
         return false;
     out->at = mmio_map(bars[bar].base + off, len);
     out->len = len;
     return out->at != NULL;
 }
 
-static void probe_bars(struct pci_device *p, struct bar *bars)
-{
-    for (u32 n = 0; n < BAR_COUNT; n++) {
-        bars[n] = bar_probe(p->address, n);
-        if (bars[n].size && !bars[n].base && !bar_place(p->address, n, &bars[n]))
-            log_error("moka: %s: no room for BAR %u\n", p->name, n);
-        if (bars[n].wide)
-            bars[++n] = (struct bar){0};
-    }
-}
-
 /* ---- capabilities ---- */
 
 /* A vendor capability is a virtio structure (4.1.4); the first of a kind that can be mapped counts. */
-static void vendor_cap(struct pci_device *p, const struct bar *bars, u32 cap)
+static void vendor_cap(struct pci_device *p, u32 cap)
 {
-    u32 type = pci_read(p->address, cap + 3) & 0xff, bar = pci_read(p->address, cap + 4) & 0xff;
-    u32 off = pci_read(p->address, cap + 8), len = pci_read(p->address, cap + 12);
+    u32 type = pci_read(p->fn->address, cap + 3) & 0xff, bar = pci_read(p->fn->address, cap + 4) & 0xff;
+    u32 off = pci_read(p->fn->address, cap + 8), len = pci_read(p->fn->address, cap + 12);
     struct region *r = type == VIRTIO_CFG_COMMON   ? &p->common
                        : type == VIRTIO_CFG_NOTIFY ? &p->notify
                        : type == VIRTIO_CFG_DEVICE ? &p->config
                                                    : NULL;
-    if (r && !r->at && map_region(p, bars, bar, off, len, r) && r == &p->notify)
-        p->notify_multiplier = pci_read(p->address, cap + 16);
+    if (r && !r->at && map_region(p, bar, off, len, r) && r == &p->notify)
+        p->notify_multiplier = pci_read(p->fn->address, cap + 16);
 }
 
 /* PCI Local Bus 3.0, 6.8.2. */
-static void msix_cap(struct pci_device *p, const struct bar *bars, u32 cap)
+static void msix_cap(struct pci_device *p, u32 cap)
 {
-    u32 vectors = ((pci_read(p->address, cap) >> 16) & 0x7ff) + 1;
-    u32 table = pci_read(p->address, cap + 4);
-    if (!p->msix.at && map_region(p, bars, table & 7, table & ~7u, vectors * 16, &p->msix)) {
+    u32 vectors = ((pci_read(p->fn->address, cap) >> 16) & 0x7ff) + 1;
+    u32 table = pci_read(p->fn->address, cap + 4);
+    if (!p->msix.at && map_region(p, table & 7, table & ~7u, vectors * 16, &p->msix)) {
         p->msix_cap = cap;
         p->msix_vectors = vectors;
     }
 }
 
-static void walk_caps(struct pci_device *p, const struct bar *bars)
+static void walk_caps(struct pci_device *p)
 {
-    if (!(pci_read(p->address, PCI_COMMAND) & STATUS_CAPS))
+    if (!(pci_read(p->fn->address, PCI_COMMAND) & PCI_STATUS_CAPS))
         return;
-    u32 cap = pci_read(p->address, PCI_CAPS) & 0xfc;
+    u32 cap = pci_read(p->fn->address, PCI_CAPS) & 0xfc;
     for (u32 i = 0; cap >= 0x40 && i < CAPS_MAX; i++) {
-        u32 head = pci_read(p->address, cap);
+        u32 head = pci_read(p->fn->address, cap);
         if ((head & 0xff) == CAP_VENDOR)
-            vendor_cap(p, bars, cap);
+            vendor_cap(p, cap);
         else if ((head & 0xff) == CAP_MSIX)
-            msix_cap(p, bars, cap);
+            msix_cap(p, cap);
         cap = (head >> 8) & 0xfc;
     }
 }
@@ -335,8 +240,8 @@ static bool msix_start(struct pci_device *p)
     entry[1] = addr >> 32;
     entry[2] = data;
     entry[3] = 0; /* not masked */
-    u32 control = pci_read(p->address, p->msix_cap);
-    pci_write(p->address, p->msix_cap, (control | MSIX_ENABLE) & ~MSIX_MASKALL);
+    u32 control = pci_read(p->fn->address, p->msix_cap);
+    pci_write(p->fn->address, p->msix_cap, (control | MSIX_ENABLE) & ~MSIX_MASKALL);
     return true;
 }
 
@@ -344,13 +249,7 @@ static bool msix_start(struct pci_device *p)
 
 static void pci_start(struct pci_device *p)
 {
-    struct bar bars[BAR_COUNT];
-    u32 command =
-        pci_read(p->address, PCI_COMMAND) & 0xffff; /* status bits are cleared by ones: write none */
-    pci_write(p->address, PCI_COMMAND, command & ~(COMMAND_MEMORY | COMMAND_MASTER));
-    probe_bars(p, bars);
-    walk_caps(p, bars);
-    pci_write(p->address, PCI_COMMAND, command | COMMAND_MEMORY | COMMAND_MASTER | COMMAND_NO_INTX);
+    walk_caps(p);
     if (!p->common.at || p->common.len < sizeof(struct common_cfg) || !p->notify.at) {
         log_error("moka: %s: a legacy device; only VIRTIO 1.0 and later work\n", p->name);
         return;
@@ -364,45 +263,31 @@ static void pci_start(struct pci_device *p)
 }
 
 /* Device type by 4.1.2; 0: not a virtio device. */
-static u32 pci_virtio_type(u32 address)
+static u32 pci_virtio_type(const struct pci_function *fn)
 {
-    u32 id = pci_read(address, PCI_ID);
-    if ((id & 0xffff) != VIRTIO_VENDOR)
+    u32 id = fn->id >> 16;
+    if ((fn->id & 0xffff) != VIRTIO_VENDOR)
         return 0;
-    id >>= 16;
     if (id >= VIRTIO_MODERN_ID && id <= VIRTIO_LAST_ID)
         return id - VIRTIO_MODERN_ID;
     /* Transitional: the subsystem tells (4.1.2.3). */
-    return id >= VIRTIO_LEGACY_ID && id < VIRTIO_MODERN_ID ? pci_read(address, PCI_SUBSYSTEM) >> 16 : 0;
-}
-
-static void pci_function(u32 slot, u32 function)
-{
-    u32 address = slot << 11 | function << 8, type = pci_virtio_type(address);
-    if (!type)
-        return;
-    struct pci_device *p = kmalloc(sizeof(*p)); /* lives for ever */
-    if (!p)
-        return;
-    p->address = address;
-    snprintf(p->name, sizeof(p->name), "virtio-pci 00:%02x.%u", slot, function);
-    p->dev.ops = &pci_ops;
-    p->dev.name = p->name;
-    p->dev.id = type;
-    p->dev.transport = p;
-    pci_start(p);
+    return id >= VIRTIO_LEGACY_ID && id < VIRTIO_MODERN_ID ? pci_read(fn->address, PCI_SUBSYSTEM) >> 16 : 0;
 }
 
 void virtio_pci_discover(void)
 {
-    if (!pci_present())
-        return;
-    for (u32 slot = 0; slot < 32; slot++) {
-        u32 address = slot << 11;
-        if ((pci_read(address, PCI_ID) & 0xffff) == 0xffff)
+    const struct pci_function *fn;
+    for (u32 n = 0; (fn = pci_get(n)); n++) {
+        u32 type = pci_virtio_type(fn);
+        struct pci_device *p = type ? kmalloc(sizeof(*p)) : NULL; /* lives for ever */
+        if (!p)
             continue;
-        u32 functions = pci_read(address, PCI_HEADER) & HEADER_MULTI ? 8 : 1;
-        for (u32 function = 0; function < functions; function++)
-            pci_function(slot, function);
+        p->fn = fn;
+        snprintf(p->name, sizeof(p->name), "virtio-pci 00:%02x.%u", fn->address >> 11, fn->address >> 8 & 7);
+        p->dev.ops = &pci_ops;
+        p->dev.name = p->name;
+        p->dev.id = type;
+        p->dev.transport = p;
+        pci_start(p);
     }
 }

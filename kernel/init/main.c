@@ -10,6 +10,7 @@
 #include "mm/vm/vm.h"
 #include "sched/thread.h"
 #include "sched/timer.h"
+#include "virtio/pci_bus.h"
 #include "virtio/virtio.h"
 
 static void mount_volumes(void)
@@ -41,6 +42,7 @@ _Noreturn void kernel_main(void)
     sched_init(); /* this context becomes the first thread */
     vm_init();
     arch_init(); /* interrupt controllers, clocks; interrupts on */
+    pci_init(); /* before other CPUs run: see there */
     smp_start();
     timer_init_workers();
     virtio_init();
