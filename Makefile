@@ -208,6 +208,14 @@ $(B)/moka-sanitized: $(wildcard java-launcher/host/*.[ch])
 	@mkdir -p $(@D)
 	$(CC) $(HOST_CFLAGS) -fsanitize=address,undefined -fno-sanitize-recover=undefined $(filter %.c,$^) tests/unit/launcher/no_leaks.c -lz -o $@
 
+FS_TEST_C := $(addprefix kernel/fs/,iov.c dentry.c path.c inode.c open.c namei.c file.c erofs.c memfs.c memfile.c mount.c lock.c)
+UNIT_TESTS += $(B)/tests/unit/fs.sh
+$(B)/tests/unit/fs: tests/unit/fs/test_fs.c tests/unit/fs/kernel_side.c $(FS_TEST_C) kernel/base/tree.c $(wildcard kernel/fs/*.h)
+	@mkdir -p $(@D)
+	$(CC) -Itests/unit/fs/shim $(HOST_TEST_CFLAGS) -fno-builtin-printf -pthread $(filter %.c,$^) -o $@
+$(B)/tests/unit/fs.sh: $(B)/tests/unit/fs tests/unit/fs/run
+	printf '#!/bin/sh\nexec tests/unit/fs/run $(B)/tests/unit/fs\n' > $@; chmod +x $@
+
 # ---- checks of structure and layout --------------------------------------------------------------------------------
 
 check: $(B)/.deps

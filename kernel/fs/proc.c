@@ -87,6 +87,19 @@ static int show_stat(struct seq *s, void *arg)
     return 0;
 }
 
+/* "LOC:" as on Linux: local timer interrupts by CPU. */
+static int show_interrupts(struct seq *s, void *arg)
+{
+    seq_printf(s, "    ");
+    for (u32 i = 0; i < cpu_count; i++)
+        seq_printf(s, "       CPU%-2u", i);
+    seq_printf(s, "\nLOC:");
+    for (u32 i = 0; i < cpu_count; i++)
+        seq_printf(s, " %10lu ", sched_timer_interrupts(i));
+    seq_printf(s, "  Local timer interrupts\n");
+    return 0;
+}
+
 static int show_uptime(struct seq *s, void *arg)
 {
     u64 now = clock_monotonic_ns(), idle = 0;
@@ -314,6 +327,7 @@ static const struct {
     {"/proc/vmstat", show_vmstat, NULL},
     {"/proc/loadavg", show_loadavg, NULL},
     {"/proc/uptime", show_uptime, NULL},
+    {"/proc/interrupts", show_interrupts, NULL},
     {"/proc/cmdline", show_cmdline, NULL},
     {"/proc/mounts", show_mounts, NULL},
     {"/proc/version", show_text, "Linux version 6.1.0-moka (moka) (gcc) #1 SMP PREEMPT\n"},
