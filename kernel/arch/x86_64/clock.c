@@ -278,6 +278,13 @@ void clock_init(void)
 
 /* ---- refinement ---- */
 
+/*
+ * A rate farther off than one part in so many is not believed. QEMU's TCG advances the TSC by a little extra
+ * whenever two CPUs read it at the same moment (per cent in all when they do nothing else), so that a
+ * measurement over a busy time says nothing about the rate at other times.
+ */
+#define REFINE_LIMIT 4000
+
 static void refine_rate(void)
 {
     if (!pit_base.tsc)
@@ -286,7 +293,9 @@ static void refine_rate(void)
     struct sample now = sample_take(pit_read32);
     irq_on();
     u64 ticks = elapsed_pit(pit_base, now, tsc_hz);
-    rate_set_hz((u64)((unsigned __int128)(now.tsc - pit_base.tsc) * PIT_HZ / ticks));
+    u64 hz = (u64)((unsigned __int128)(now.tsc - pit_base.tsc) * PIT_HZ / ticks);
+    if (hz - tsc_hz + tsc_hz / REFINE_LIMIT < 2 * tsc_hz / REFINE_LIMIT)
+        rate_set_hz(hz);
 }
 
 static void sleep_until(u64 ns)
