@@ -164,6 +164,7 @@ static void key_common(const struct options *o, struct sha256 *key)
     key_str(key, "image 1 " MOKA_VERSION);
     key_file(key, "/proc/self/exe");
     key_file(key, system_cache);
+    key_str(key, getenv("LD_LIBRARY_PATH"));
     for (size_t i = 0; i < o->n_additions; i++) {
         key_str(key, o->additions[i].guest);
         key_tree(key, o->additions[i].host);
@@ -230,6 +231,7 @@ static void image_for_java(struct image *im, const struct options *o, const char
         finish(&s, im, key, temp);
         cache_tidy(cache);
     }
+    cache_used(im->path);
     cache_unlock(lock);
 }
 
@@ -249,6 +251,7 @@ static void image_for_exec(struct image *im, const struct options *o, const char
         finish(&s, im, key, temp);
         cache_tidy(cache);
     }
+    cache_used(im->path);
     cache_unlock(lock);
 }
 
@@ -256,6 +259,7 @@ void image_for(struct image *im, const struct options *o)
 {
     char *cache = cache_dir();
     memset(im, 0, sizeof *im);
+    watch_interrupts();
     if (o->exec)
         image_for_exec(im, o, cache);
     else

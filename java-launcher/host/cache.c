@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { DAY = 24 * 60 * 60, KEEP_DAYS = 30 };
+enum { DAY = 24 * 60 * 60, KEEP_DAYS = 30, KEEP_IMAGES = 20 };
 
 char *cache_dir(void)
 {
@@ -49,9 +49,11 @@ int cache_lock(const char *path)
         die("cannot open %s: %s", name, strerror(errno));
     if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
         progress("waiting for another moka that builds the same");
-        while (flock(fd, LOCK_EX) < 0)
+        while (flock(fd, LOCK_EX) < 0) {
+            check_interrupt();
             if (errno != EINTR)
                 die("cannot lock %s: %s", name, strerror(errno));
+        }
     }
     return fd;
 }
@@ -70,27 +72,65 @@ void cache_publish(const char *from, const char *to)
     remove_tree(from);
 }
 
-static void tidy_dir(const char *dir, const char *prefix, const char *suffix, time_t older_than)
+void cache_used(const char *path)
+{
+    struct timespec t[2] = {{.tv_nsec = UTIME_NOW}, {.tv_nsec = UTIME_OMIT}};
+    utimensat(AT_FDCWD, path, t, 0);
+}
+
+struct cached {
+    char *path;
+    time_t used;
+};
+
+static int last_used_first(const void *a, const void *b)
+{
+    time_t x = ((const struct cached *)a)->used, y = ((const struct cached *)b)->used;
+    return (x < y) - (x > y);
+}
+
+/* The entries of DIR whose names begin and end so, the last used first. */
+static size_t list(const char *dir, const char *prefix, const char *suffix, struct cached **found)
 {
     struct dirent *e;
+    size_t n = 0;
     DIR *d = opendir(dir);
+    *found = NULL;
     while (d && (e = readdir(d))) {
         struct stat st;
         char *path = fmt("%s/%s", dir, e->d_name);
-        if (e->d_name[0] != '.' && starts_with(e->d_name, prefix) && ends_with(e->d_name, suffix) &&
-            lstat(path, &st) == 0 && st.st_mtime < older_than && st.st_ctime < older_than &&
-            st.st_atime < older_than)
-            remove_tree(path);
-        free(path);
+        if (e->d_name[0] == '.' || !starts_with(e->d_name, prefix) || !ends_with(e->d_name, suffix) ||
+            lstat(path, &st) < 0)
+            continue;
+        *found = realloc(*found, (n + 1) * sizeof **found);
+        if (!*found)
+            die("out of memory");
+        (*found)[n++] = (struct cached){path, st.st_atime > st.st_ctime ? st.st_atime : st.st_ctime};
     }
     if (d)
         closedir(d);
+    if (n)
+        qsort(*found, n, sizeof **found, last_used_first);
+    return n;
+}
+
+static void tidy_dir(const char *dir, const char *prefix, const char *suffix, size_t keep, time_t older_than)
+{
+    struct cached *found;
+    size_t n = list(dir, prefix, suffix, &found);
+    for (size_t i = 0; i < n; i++) {
+        if (i < keep && found[i].used >= older_than)
+            continue;
+        remove_tree(found[i].path);
+    }
+    free(found);
 }
 
 void cache_tidy(const char *cache)
 {
     time_t now = time(NULL);
-    tidy_dir(cache, "tmp.", "", now - DAY);
-    tidy_dir(fmt("%s/image", cache), "", "", now - KEEP_DAYS * DAY);
-    tidy_dir(fmt("%s/runtime", cache), "", "", now - KEEP_DAYS * DAY);
+    tidy_dir(cache, "tmp.", "", SIZE_MAX, now - DAY);
+    tidy_dir(fmt("%s/image", cache), "", ".img", KEEP_IMAGES, now - KEEP_DAYS * DAY);
+    tidy_dir(fmt("%s/runtime", cache), "", "", SIZE_MAX, now - KEEP_DAYS * DAY);
+    tidy_dir(fmt("%s/image", cache), "", ".lock", SIZE_MAX, now - KEEP_DAYS * DAY);
 }

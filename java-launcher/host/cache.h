@@ -22,7 +22,9 @@ void cache_unlock(int lock);
 /* Gives FROM (a file or directory under the cache) its final name TO. If TO has appeared meanwhile, FROM is
  * dropped. */
 void cache_publish(const char *from, const char *to);
-/* Removes images and runtimes not used for 30 days, and old work in progress. */
+/* Notes that PATH was used now. */
+void cache_used(const char *path);
+/* Removes what was not used for 30 days, all but the 20 images used last, and old work in progress. */
 void cache_tidy(const char *cache);
 
 #endif

@@ -81,6 +81,7 @@ bool cds_dump(const struct stage *s, const struct app *a)
     while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
     close(fd);
+    check_interrupt();
     read_whole(log_path, &log);
     unlink(log_path);
     unlink(stage_path(s, class_list));

@@ -170,7 +170,7 @@ int remove_tree(const char *path)
     return r > 0 ? -r : r < 0 && errno != ENOENT ? -errno : 0;
 }
 
-static int copy_link(const char *from, const char *to)
+static int keep_link(const char *from, const char *to)
 {
     char target[PATH_MAX];
     ssize_t n = readlink(from, target, sizeof target - 1);
@@ -180,21 +180,38 @@ static int copy_link(const char *from, const char *to)
     return symlink(target, to) < 0 ? -errno : 0;
 }
 
-static int copy_entry(const char *from, const char *to, bool share)
+/* One copy_tree: what is copied, with its links resolved and a slash at the end. */
+struct copying {
+    char top[PATH_MAX + 1];
+    bool share;
+};
+
+static int copy_dir(const struct copying *c, const char *from, const char *to);
+
+/* A link to a file outside would lead nowhere in the copy: it becomes the file. */
+static int copy_link(const struct copying *c, const char *from, const char *to)
+{
+    char target[PATH_MAX];
+    if (realpath(from, target) && !starts_with(target, c->top) && is_file(target))
+        return copy_file(target, to, access(target, X_OK) == 0 ? 0755 : 0644);
+    return keep_link(from, to);
+}
+
+static int copy_entry(const struct copying *c, const char *from, const char *to)
 {
     struct stat st;
     if (lstat(from, &st) < 0)
         return -errno;
     if (S_ISDIR(st.st_mode))
-        return copy_tree(from, to, share);
+        return copy_dir(c, from, to);
     if (S_ISLNK(st.st_mode))
-        return copy_link(from, to);
+        return copy_link(c, from, to);
     if (!S_ISREG(st.st_mode))
         return 0;
-    return share ? link_or_copy(from, to) : copy_file(from, to, st.st_mode & 0777);
+    return c->share ? link_or_copy(from, to) : copy_file(from, to, st.st_mode & 0777);
 }
 
-int copy_tree(const char *from, const char *to, bool share)
+static int copy_dir(const struct copying *c, const char *from, const char *to)
 {
     struct dirent *e;
     int err = 0;
@@ -206,12 +223,22 @@ int copy_tree(const char *from, const char *to, bool share)
         if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
             continue;
         char *f = fmt("%s/%s", from, e->d_name), *t = fmt("%s/%s", to, e->d_name);
-        err = copy_entry(f, t, share);
+        err = copy_entry(c, f, t);
         free(f);
         free(t);
     }
     closedir(d);
     return err;
+}
+
+int copy_tree(const char *from, const char *to, bool share)
+{
+    struct copying c = {.share = share};
+    if (!realpath(from, c.top))
+        return -errno;
+    if (strcmp(c.top, "/"))
+        strcat(c.top, "/");
+    return copy_dir(&c, from, to);
 }
 
 static time_t tree_stamp;

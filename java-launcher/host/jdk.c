@@ -251,6 +251,7 @@ char *jdk_runtime(const struct jdk *j, const struct strvec *modules, const char 
         cache_publish(runtime, dir);
         remove_tree(temp);
     }
+    cache_used(dir);
     cache_unlock(lock);
     return dir;
 }

@@ -3,11 +3,42 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+static volatile sig_atomic_t interrupted;
+
+static void interrupt(int signo)
+{
+    interrupted = signo;
+}
+
+void watch_interrupts(void)
+{
+    struct sigaction action = {.sa_handler = interrupt};
+    static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+    for (int i = 0; i < 3; i++) {
+        struct sigaction old;
+        if (sigaction(signals[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN)
+            sigaction(signals[i], &action, NULL);
+    }
+}
+
+void check_interrupt(void)
+{
+    int signo = interrupted;
+    if (!signo)
+        return;
+    interrupted = 0;
+    progress(NULL);
+    cleanup_run();
+    signal(signo, SIG_DFL);
+    raise(signo);
+}
 
 char *find_program(const char *program)
 {
@@ -31,6 +62,8 @@ static void child(char *const *argv, const char *program, int out, int err, int 
     dup2(null, STDIN_FILENO);
     dup2(out < 0 ? null : out, STDOUT_FILENO);
     dup2(err < 0 ? null : err, STDERR_FILENO);
+    signal(SIGINT, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
     execv(program, argv);
     int e = errno;
     ssize_t ignored = write(report, &e, sizeof e);
@@ -97,6 +130,7 @@ int run_command(char *const *argv, struct buf *out, struct buf *err)
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
     free(program);
+    check_interrupt();
     if (got == sizeof exec_error)
         return -exec_error;
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);

@@ -31,7 +31,7 @@ static void stage_etc(struct stage *s)
     stage_text(s, "/etc/passwd",
                "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n");
     stage_text(s, "/etc/group", "root:x:0:\nnogroup:x:65534:\n");
-    stage_text(s, "/etc/hosts", "127.0.0.1\tlocalhost\n::1\tlocalhost\n");
+    stage_text(s, "/etc/hosts", "127.0.0.1\tlocalhost\n127.0.1.1\tmoka\n::1\tlocalhost\n");
     stage_text(s, "/etc/nsswitch.conf",
                "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n");
     stage_text(s, "/etc/resolv.conf", "");

@@ -53,6 +53,7 @@ void progress(const char *f, ...)
         progress_shown = false;
         return;
     }
+    check_interrupt();
     va_start(ap, f);
     if (verbose) {
         vmessage(f, ap);

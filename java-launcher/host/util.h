@@ -78,13 +78,18 @@ int copy_file(const char *from, const char *to, mode_t mode); /* follows links; 
 int link_or_copy(const char *from,
                  const char *to); /* hard link where possible, else a copy with FROM's mode */
 int remove_tree(const char *path);
-/* Copies the directory FROM to TO: files linked if SHARE, else copied; links kept as they are; sockets and
- * such left out. */
+/* Copies the directory FROM to TO: files linked if SHARE, else copied; links kept, but for those to files
+ * outside, which become files; sockets and such left out. */
 int copy_tree(const char *from, const char *to, bool share);
 /* Sets the time of everything under PATH, itself included, to STAMP seconds. */
 void stamp_tree(const char *path, time_t stamp);
 
 /* ---- child processes ---- */
+
+/* From now on SIGINT, SIGTERM and SIGHUP take effect only at check_interrupt(), which cleans up before the
+ * process dies of them. progress() and run_command() call it. */
+void watch_interrupts(void);
+void check_interrupt(void);
 
 /* Runs ARGV (looked up in PATH), standard input from /dev/null; standard output goes to OUT and standard
  * error to ERR (either may be NULL: thrown away; both may be the same). Returns the exit status, 128 +
