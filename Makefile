@@ -215,6 +215,13 @@ $(B)/tests/unit/fs: tests/unit/fs/test_fs.c tests/unit/fs/kernel_side.c $(FS_TES
 	$(CC) -Itests/unit/fs/shim $(HOST_TEST_CFLAGS) -fno-builtin-printf -pthread $(filter %.c,$^) -o $@
 $(B)/tests/unit/fs.sh: $(B)/tests/unit/fs tests/unit/fs/run
 	printf '#!/bin/sh\nexec tests/unit/fs/run $(B)/tests/unit/fs\n' > $@; chmod +x $@
+# mm on a machine that tests/unit/mm/host.c plays: fake memory, an MMU with a TLB.
+MM_TEST_CFLAGS := $(HOST_TEST_CFLAGS) -Itests/unit/mm/shim -Itests/unit/mm -mcx16 -fno-builtin -fno-strict-aliasing \
+	-DHOST_BASE=0x200000000000UL -DHOST_PROGRAM_END=0x100000000000UL
+UNIT_TESTS += $(B)/tests/unit/mm-phys $(B)/tests/unit/mm-vm
+$(B)/tests/unit/mm-%: tests/unit/mm/test_%.c tests/unit/mm/host.c tests/unit/mm/host.h $(wildcard mm/*/*.[ch])
+	@mkdir -p $(@D)
+	$(CC) -Itests/unit/mm/shim $(MM_TEST_CFLAGS) $(filter %.c,$^) -pthread -o $@
 
 # ---- checks of structure and layout --------------------------------------------------------------------------------
 

@@ -11,31 +11,17 @@
 
 struct vm_file_ops vm_file_ops;
 
-/* What one change needs and leaves behind. */
+/* What one change leaves behind. */
 struct change {
     struct tlb_batch batch;
-    struct vm_area *stock[2]; /* for the two splits that any range can need */
-    struct list removed;      /* areas to dispose of after unlocking, through order */
+    struct list removed; /* areas to dispose of after unlocking, through order */
 };
 
-static void stock_free(struct change *c)
+static void change_begin(struct change *c)
 {
-    kfree(c->stock[0]);
-    kfree(c->stock[1]);
-}
-
-static int change_begin(struct change *c)
-{
-    c->stock[0] = kmalloc(sizeof(struct vm_area));
-    c->stock[1] = kmalloc(sizeof(struct vm_area));
-    if (!c->stock[0] || !c->stock[1]) {
-        stock_free(c);
-        return -ENOMEM;
-    }
     list_init(&c->removed);
     tlb_begin(&c->batch);
     write_lock(&vm_lock);
-    return 0;
 }
 
 /* Lets go of what an area holds, and of the area. vm_lock not held. */
@@ -54,7 +40,6 @@ static void change_end(struct change *c)
     write_unlock(&vm_lock);
     for (struct list *l; (l = list_pop_front(&c->removed));)
         area_dispose(list_entry(l, struct vm_area, order));
-    stock_free(c);
 }
 
 /* ---- areas, under vm_lock alone ---- */
@@ -102,13 +87,10 @@ static void resize(struct vm_area *a, u64 start, u64 end)
         mutex_unlock(&a->object->lock);
 }
 
-/* Cuts a in two at addr; the new area is the upper part. */
-static struct vm_area *split(struct vm_area *a, u64 addr, struct change *c)
+/* Makes upper the part of a from addr on, with references of its own; a keeps what is below. */
+static void split_into(struct vm_area *a, u64 addr, struct vm_area *upper)
 {
-    u32 i = c->stock[0] ? 0 : 1;
-    struct vm_area *upper = c->stock[i];
-    ASSERT(upper && addr > a->start && addr < a->end);
-    c->stock[i] = NULL;
+    ASSERT(addr > a->start && addr < a->end);
     upper->start = addr;
     upper->end = a->end;
     upper->flags = a->flags;
@@ -122,7 +104,19 @@ static struct vm_area *split(struct vm_area *a, u64 addr, struct change *c)
     resize(a, a->start, addr);
     area_insert(upper);
     object_link(upper);
-    return upper;
+}
+
+/* Cuts the area around addr there, if there is one. -ENOMEM. */
+static int split_at(u64 addr)
+{
+    struct vm_area *a = area_at(addr);
+    if (!a || a->start == addr)
+        return 0;
+    struct vm_area *upper = kmalloc(sizeof(*upper));
+    if (!upper)
+        return -ENOMEM;
+    split_into(a, addr, upper);
+    return 0;
 }
 
 static bool mergeable(const struct vm_area *low, const struct vm_area *high)
@@ -153,14 +147,8 @@ static struct vm_area *merge(struct vm_area *a, struct change *c)
 /* Splits areas and 2 MiB pages at both borders of [start, end). -ENOMEM with nothing changed that shows. */
 static int cut(u64 start, u64 end, struct change *c)
 {
-    if (pt_split_at(start, &c->batch) || pt_split_at(end, &c->batch))
+    if (pt_split_at(start, &c->batch) || pt_split_at(end, &c->batch) || split_at(start) || split_at(end))
         return -ENOMEM;
-    struct vm_area *a = area_at(start);
-    if (a && a->start < start)
-        split(a, start, c);
-    a = area_at(end);
-    if (a && a->start < end)
-        split(a, end, c);
     return 0;
 }
 
@@ -243,10 +231,9 @@ s64 vm_map(u64 addr, u64 len, u32 area_flags, u32 map_flags, struct vm_object *o
         return -ENOMEM;
     struct vm_area *a = kmalloc(sizeof(*a));
     struct change c;
-    if (!a || change_begin(&c)) {
-        kfree(a);
+    if (!a)
         return -ENOMEM;
-    }
+    change_begin(&c);
     err = place(&addr, len, map_flags, !object, &c);
     if (err) {
         change_end(&c);
@@ -277,8 +264,7 @@ int vm_unmap(u64 addr, u64 len)
     if (!len || !IS_ALIGNED(addr, PAGE_SIZE) || len > PROGRAM_END || addr > PROGRAM_END - len)
         return -EINVAL;
     struct change c;
-    if (change_begin(&c))
-        return -ENOMEM;
+    change_begin(&c);
     int err = unmap_range(addr, addr + ALIGN_UP(len, PAGE_SIZE), &c);
     change_end(&c);
     return err;
@@ -288,15 +274,14 @@ int vm_unmap(u64 addr, u64 len)
 
 /*
  * Calls fn for each area of [start, end), cut to the range; fn may change flags. Alike neighbours are merged
- * afterwards. -ENOMEM when there was a hole (after doing what is not), or fn's first error, which stops.
+ * afterwards. -ENOMEM when there was a hole (after doing what is not), or check's first error, which stops.
  */
 static int for_range(u64 start, u64 end, int (*check)(struct vm_area *a, u32 arg),
                      void (*fn)(struct vm_area *a, u32 arg, struct change *c), u32 arg)
 {
     struct change c;
-    if (change_begin(&c))
-        return -ENOMEM;
-    int err = pt_split_at(start, &c.batch) || pt_split_at(end, &c.batch) ? -ENOMEM : 0;
+    change_begin(&c);
+    int err = cut(start, end, &c);
     u64 at = start;
     bool hole = false;
     while (!err && at < end) {
@@ -309,10 +294,6 @@ static int for_range(u64 start, u64 end, int (*check)(struct vm_area *a, u32 arg
         err = check(a, arg);
         if (err)
             break;
-        if (a->start < start)
-            a = split(a, start, &c);
-        if (a->end > end)
-            split(a, end, &c);
         at = a->end;
         fn(a, arg, &c);
         merge(a, &c);
@@ -434,16 +415,34 @@ static bool grow_in_place(struct vm_area *a, u64 addr, u64 old_len, u64 new_len,
     return true;
 }
 
+/* Moves what can be moved of [addr, addr + old_len), one area, to new_addr, where nothing is. */
+static int move_area(u64 addr, u64 old_len, u64 new_len, bool keep_old, u64 new_addr, struct vm_area *into,
+                     struct change *c)
+{
+    u64 moved = MIN(old_len, new_len);
+    if (cut(addr, addr + old_len, c) || pt_split_at(addr + moved, &c->batch) ||
+        pt_move(addr, new_addr, moved, &c->batch))
+        return -ENOMEM;
+    area_like(area_at(addr), addr, new_addr, new_len, into);
+    merge(into, c);
+    if (keep_old)
+        merge(area_at(addr), c);
+    else if (unmap_range(addr, addr + old_len, c))
+        panic("mremap: the old range cannot be cut"); /* its borders are cut already */
+    return 0;
+}
+
+/* *spare: for a new area; NULL afterwards when it was used. */
 static s64 remap_locked(u64 addr, u64 old_len, u64 new_len, u32 flags, u64 new_addr, struct vm_area **spare,
                         struct change *c)
 {
     struct vm_area *a = area_holding(addr, old_len);
     if (!a)
         return -EFAULT;
-    bool fixed = flags & VM_REMAP_FIXED;
-    if (!fixed && !(flags & VM_REMAP_DONTUNMAP)) {
+    bool keep_old = flags & VM_REMAP_DONTUNMAP;
+    if (!(flags & VM_REMAP_FIXED) && !keep_old) {
         if (new_len <= old_len) {
-            int err = unmap_range(addr + new_len, addr + old_len, c);
+            int err = new_len < old_len ? unmap_range(addr + new_len, addr + old_len, c) : 0;
             return err ? err : (s64)addr;
         }
         if (grow_in_place(a, addr, old_len, new_len, c))
@@ -451,23 +450,17 @@ static s64 remap_locked(u64 addr, u64 old_len, u64 new_len, u32 flags, u64 new_a
         if (!(flags & VM_REMAP_MAYMOVE))
             return -ENOMEM;
     }
-    if (fixed) {
+    if (flags & VM_REMAP_FIXED) {
         int err = unmap_range(new_addr, new_addr + new_len, c);
         if (err)
             return err;
     } else if (!(new_addr = choose(new_addr, new_len, 0, !a->object))) {
         return -ENOMEM;
     }
-    a = area_holding(addr, old_len); /* unmapping may have cut it */
-    u64 moved = MIN(old_len, new_len);
-    if (!a || pt_split_at(addr + moved, &c->batch) || pt_move(addr, new_addr, moved, &c->batch))
-        return -ENOMEM;
-    struct vm_area *b = area_like(a, addr, new_addr, new_len, *spare);
-    *spare = NULL;
-    merge(b, c);
-    if (!(flags & VM_REMAP_DONTUNMAP) && unmap_range(addr, addr + old_len, c))
-        panic("mremap: the old range cannot be cut"); /* its borders are split already */
-    return new_addr;
+    int err = move_area(addr, old_len, new_len, keep_old, new_addr, *spare, c);
+    if (!err)
+        *spare = NULL;
+    return err ? err : (s64)new_addr;
 }
 
 s64 vm_remap(u64 addr, u64 old_len, u64 new_len, u32 flags, u64 new_addr)
@@ -486,10 +479,9 @@ s64 vm_remap(u64 addr, u64 old_len, u64 new_len, u32 flags, u64 new_addr)
     }
     struct vm_area *spare = kmalloc(sizeof(*spare));
     struct change c;
-    if (!spare || change_begin(&c)) {
-        kfree(spare);
+    if (!spare)
         return -ENOMEM;
-    }
+    change_begin(&c);
     s64 result = remap_locked(addr, old_len, new_len, flags, new_addr, &spare, &c);
     change_end(&c);
     kfree(spare);

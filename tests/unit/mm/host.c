@@ -1,0 +1,293 @@
+#include "host.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "kernel/base/panic.h"
+#include "kernel/base/printf.h"
+#include "sched/thread.h"
+#include "sched/waitq.h"
+
+#define TLB_SLOTS 64
+
+struct tlb_slot {
+    u64 page;
+    pte_t entry; /* as it was when cached, 4 KiB granules */
+};
+
+struct cpu *cpus[CPU_MAX];
+u32 cpu_count = 1;
+__thread struct cpu *host_cpu;
+static __thread struct tlb_slot tlb[TLB_SLOTS];
+static irq_handler tlb_handler;
+static u32 tlb_pending[CPU_MAX];
+struct boot_info boot_info;
+pte_t *page_table_root;
+bool log_verbose;
+u32 host_seed = 1;
+
+u64 host_random(u64 below)
+{
+    static __thread u64 state;
+    if (!state)
+        state = host_seed * 0x9e3779b97f4a7c15UL + cpu_id() * 77 + 1;
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return below ? (state >> 11) % below : 0;
+}
+
+/* ---- memory ---- */
+
+static void *map_at(u64 addr, u64 len)
+{
+    void *p = mmap((void *)addr, len, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+    if (p != (void *)addr) {
+        perror("mmap");
+        exit(1);
+    }
+    return p;
+}
+
+static void garbage(u64 addr, u64 len)
+{
+    for (u64 i = 0; i < len; i += 8)
+        *(u64 *)(addr + i) = 0xa5a5000100020303UL + i;
+}
+
+void host_cpu_start(u32 id)
+{
+    host_cpu = calloc(1, sizeof(*host_cpu));
+    host_cpu->self = host_cpu;
+    host_cpu->id = id;
+    host_cpu->current = calloc(1, sizeof(struct thread));
+    memset(tlb, 0xff, sizeof(tlb));
+    __atomic_store_n(&cpus[id], host_cpu, __ATOMIC_RELEASE);
+    __atomic_store_n(&host_cpu->online, true, __ATOMIC_RELEASE);
+}
+
+void host_boot(u64 bytes, u64 high)
+{
+    setbuf(stdout, NULL);
+    host_cpu_start(0);
+    map_at(DIRECT_MAP, bytes);
+    garbage(DIRECT_MAP, bytes);
+    if (high)
+        map_at(DIRECT_MAP + (4UL << 30), high);
+    map_at(FRAME_TABLE, 4UL << 30);
+    garbage(FRAME_TABLE, bytes / PAGE_SIZE * sizeof(struct page));
+    map_at(KSTACK_START, 1UL << 30);
+    page_table_root = aligned_alloc(PAGE_SIZE, PAGE_SIZE);
+    memset(page_table_root, 0, PAGE_SIZE);
+    boot_info.mem[0] = (struct mem_range){0, 0x9fc00, true};
+    boot_info.mem[1] = (struct mem_range){0x100000, bytes - 0x100000 - 0x20000, true};
+    boot_info.mem[2] = (struct mem_range){bytes - 0x20000, 0x20000, false};
+    boot_info.mem[3] = (struct mem_range){4UL << 30, high, true};
+    boot_info.mem_count = high ? 4 : 3;
+    boot_info.kernel_start = 0x100000;
+    boot_info.kernel_end = 0x2f1234;
+    phys_init();
+    vm_init();
+}
+
+/* ---- the MMU ---- */
+
+static bool allowed(pte_t e, bool write)
+{
+    return pte_present(e) && (!write || (e.bits & PTE_WRITE));
+}
+
+/* Walks the tables as the hardware does, setting accessed and dirty; the result is for one 4 KiB page. */
+static pte_t walk(u64 addr, bool write)
+{
+    pte_t *table = page_table_root;
+    for (int level = 3;; level--) {
+        pte_t *slot = &table[pte_index(addr, level)], e = pte_load(slot);
+        if (!pte_present(e))
+            return (pte_t){0};
+        if (level && !pte_huge(e)) {
+            table = phys_to_virt(pte_paddr(e));
+            continue;
+        }
+        if (!allowed(e, write))
+            return e;
+        pte_t set = {e.bits | PTE_ACCESSED | (write ? PTE_DIRTY : 0)};
+        if (!pte_cmpxchg(slot, e, set))
+            return walk(addr, write);
+        u64 span = PAGE_SIZE << (9 * level);
+        return pte_make(pte_paddr(set) + (ALIGN_DOWN(addr, PAGE_SIZE) & (span - 1)), set.bits & ~PTE_ADDR);
+    }
+}
+
+void tlb_flush_page_local(u64 addr)
+{
+    /* Within a 2 MiB page any address drops the whole translation. */
+    for (u32 i = 0; i < TLB_SLOTS; i++)
+        if (tlb[i].page == addr >> PAGE_SHIFT ||
+            ((tlb[i].entry.bits & PTE_HUGE) && tlb[i].page >> 9 == addr >> HUGE_SHIFT))
+            tlb[i].page = ~0UL;
+}
+
+void tlb_flush_all_local(void)
+{
+    memset(tlb, 0xff, sizeof(tlb));
+}
+
+static void take_interrupts(void)
+{
+    if (__atomic_exchange_n(&tlb_pending[cpu_id()], 0, __ATOMIC_ACQUIRE))
+        tlb_handler(NULL);
+}
+
+extern u8 zero_page[];
+
+u8 *host_access(u64 addr, bool write, int *err)
+{
+    for (u32 tries = 0; tries < 1000; tries++) {
+        take_interrupts();
+        struct tlb_slot *slot = &tlb[(addr >> PAGE_SHIFT) % TLB_SLOTS];
+        pte_t e = slot->page == addr >> PAGE_SHIFT ? slot->entry : (pte_t){0};
+        if (!allowed(e, write)) {
+            e = walk(addr, write);
+            if (allowed(e, write)) {
+                slot->page = addr >> PAGE_SHIFT;
+                slot->entry = e;
+            }
+        }
+        if (allowed(e, write)) {
+            *err = 0;
+            u8 *base = pte_paddr(e) == (u64)zero_page ? zero_page : phys_to_virt(pte_paddr(e));
+            return base + addr % PAGE_SIZE;
+        }
+        *err = vm_fault(addr, (write ? PF_WRITE : 0) | (pte_present(e) ? PF_PRESENT : 0));
+        if (*err)
+            return NULL;
+    }
+    printf("not ok access: endless fault at %lx\n", addr);
+    exit(1);
+}
+
+/* Not sched_yield: the kernel has a function of that name. */
+static void host_yield(void)
+{
+    usleep(1);
+}
+
+/* ---- what mm needs of the layers beside it ---- */
+
+void irq_set_fixed(u32 vector, irq_handler handler, void *arg)
+{
+    tlb_handler = handler;
+}
+
+void ipi_send(u32 cpu, u32 vector)
+{
+    __atomic_store_n(&tlb_pending[cpu], 1, __ATOMIC_RELEASE);
+}
+
+int sched_sleep(u64 deadline_ns, u32 flags)
+{
+    take_interrupts();
+    host_yield();
+    return 0;
+}
+
+void sched_wake(struct thread *t)
+{
+}
+
+void mutex_lock(struct mutex *m)
+{
+    while (__atomic_exchange_n(&m->count, 1, __ATOMIC_ACQUIRE)) {
+        take_interrupts();
+        host_yield();
+    }
+    m->owner = current_thread();
+}
+
+bool mutex_trylock(struct mutex *m)
+{
+    if (__atomic_exchange_n(&m->count, 1, __ATOMIC_ACQUIRE))
+        return false;
+    m->owner = current_thread();
+    return true;
+}
+
+void mutex_unlock(struct mutex *m)
+{
+    m->owner = NULL;
+    __atomic_store_n(&m->count, 0, __ATOMIC_RELEASE);
+}
+
+/* readers: -1 written, > 0 shared. */
+bool read_trylock(struct rwlock *l)
+{
+    s64 n = __atomic_load_n(&l->readers, __ATOMIC_RELAXED);
+    return n >= 0 &&
+           __atomic_compare_exchange_n(&l->readers, &n, n + 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+}
+
+void read_lock(struct rwlock *l)
+{
+    while (!read_trylock(l)) {
+        take_interrupts();
+        host_yield();
+    }
+}
+
+void read_unlock(struct rwlock *l)
+{
+    __atomic_sub_fetch(&l->readers, 1, __ATOMIC_RELEASE);
+}
+
+void write_lock(struct rwlock *l)
+{
+    s64 zero = 0;
+    while (!__atomic_compare_exchange_n(&l->readers, &zero, -1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
+        zero = 0;
+        take_interrupts();
+        host_yield();
+    }
+}
+
+void write_unlock(struct rwlock *l)
+{
+    __atomic_store_n(&l->readers, 0, __ATOMIC_RELEASE);
+}
+
+void waitq_enter(struct waitq *q, struct waiter *w)
+{
+}
+void waitq_leave(struct waitq *q, struct waiter *w)
+{
+}
+void waitq_wake_all(struct waitq *q, u32 events)
+{
+}
+
+void panic(const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    printf("not ok panic: ");
+    vprintf(fmt, ap);
+    printf("\n");
+    abort();
+}
+
+void log_error(const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    vprintf(fmt, ap);
+    va_end(ap);
+}
+
+void shutdown(int status)
+{
+    printf("not ok shutdown: %d\n", status);
+    exit(1);
+}

@@ -1,0 +1,38 @@
+/* The machine that the host tests run mm on: fake memory, an MMU with a TLB, CPUs that are host threads. */
+#ifndef MOKA_TEST_HOST_H
+#define MOKA_TEST_HOST_H
+
+#include <stdio.h>
+
+#include "kernel/arch/x86_64/arch.h"
+#include "kernel/arch/x86_64/cpu.h"
+#include "kernel/arch/x86_64/pte.h"
+#include "kernel/arch/x86_64/trap.h"
+#include "kernel/base/errno.h"
+#include "kernel/base/string.h"
+#include "mm/phys/phys.h"
+#include "mm/vm/vm.h"
+
+/* Memory full of garbage, phys_init, vm_init. Memory above 4 GiB too when high is not 0. */
+void host_boot(u64 bytes, u64 high);
+/* Makes the calling host thread CPU id. */
+void host_cpu_start(u32 id);
+
+/*
+ * One access of the program on this CPU: through the TLB, the page tables and vm_fault. Returns where the
+ * byte lies, or NULL with the error in *err.
+ */
+u8 *host_access(u64 addr, bool write, int *err);
+
+#define CHECK(cond)                                                                                          \
+    do {                                                                                                     \
+        if (!(cond)) {                                                                                       \
+            printf("not ok %s: %s:%d: %s\n", __func__, __FILE__, __LINE__, #cond);                           \
+            __builtin_trap();                                                                                \
+        }                                                                                                    \
+    } while (0)
+
+extern u32 host_seed;
+u64 host_random(u64 below);
+
+#endif
