@@ -2,8 +2,8 @@
  * The futex core. A waiter queues itself and looks at the word under its bucket's mutex, so a waker that
  * changed the word first and then takes the mutex either finds it or made it see the new value.
  *
- * bucket->count lets wakers skip an empty bucket without the mutex: the waiter counts itself (seq_cst), then
- * reads the word; the waker wrote the word, then (fence) reads count: one sees the other.
+ * bucket->count lets wakers skip an empty bucket without the mutex: the waiter counts itself, then reads the
+ * word; the waker wrote the word, then reads count; both by read-modify-write, so one sees the other.
  *
  * Hand-over: the waker unlinks waiters under the mutex and grants after it dropped it: `woken` is the last
  * thing of a waiter that it touches (the waiter lives on its thread's stack), and a granted thread needs no
@@ -154,8 +154,9 @@ static int take(struct bucket *b, struct futex_key key, u32 bits, struct futex_w
 
 static bool nobody_waits(struct bucket *b)
 {
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    return !__atomic_load_n(&b->count, __ATOMIC_RELAXED);
+    /* Not a load: a read-modify-write comes before or after the waiter's own in their one order, and in the
+     * first case the waiter, acquiring, sees what the caller did before. */
+    return !__atomic_fetch_add(&b->count, 0, __ATOMIC_ACQ_REL);
 }
 
 int futex_wake(struct futex_key key, int count, u32 bits)

@@ -4,7 +4,8 @@
 
 #include "sched/thread.h"
 
-#define SCHED_GRANULARITY (2 * NSEC_PER_MSEC)   /* virtual: the running thread's lead before it is preempted \
+#define SCHED_GRANULARITY                                                                                    \
+    (2 * NSEC_PER_MSEC)                         /* virtual: the running thread's lead before it is preempted \
                                                  */
 #define SCHED_TURN_MIN     (NSEC_PER_MSEC / 2)  /* real: shortest turn that the timer is armed for */
 #define SCHED_CREDIT       (4 * NSEC_PER_MSEC)  /* virtual: a woken thread's largest lead over its CPU */

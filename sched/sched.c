@@ -3,6 +3,7 @@
 #include "kernel/base/errno.h"
 #include "kernel/base/panic.h"
 #include "sched/runqueue.h"
+#include "sched/wake.h"
 
 /* ---- where a thread enters a run queue ---- */
 
@@ -36,13 +37,7 @@ static void enter_queue(struct runqueue *rq, struct thread *t)
 
 static void drain_wake_queue(struct runqueue *rq)
 {
-    struct thread *newest = __atomic_exchange_n(&rq->wake_queue, NULL, __ATOMIC_ACQ_REL), *oldest = NULL;
-    while (newest) {
-        struct thread *older = newest->wake_next;
-        newest->wake_next = oldest;
-        oldest = newest;
-        newest = older;
-    }
+    struct thread *oldest = wakeq_take(&rq->wake_queue);
     while (oldest) {
         struct thread *t = oldest;
         oldest = t->wake_next;
@@ -56,10 +51,8 @@ static void expire_timers(struct runqueue *rq)
 {
     while (rq->first_deadline <= rq->now) {
         struct thread *t = container_of(tree_first(&rq->timers), struct thread, timer_node);
-        u32 asleep = WAIT_ASLEEP;
         rq_timer_remove(rq, t);
-        if (__atomic_compare_exchange_n(&t->wait, &asleep, WAIT_NONE, false, __ATOMIC_ACQ_REL,
-                                        __ATOMIC_RELAXED)) {
+        if (wait_expire(t)) {
             t->timed_out = true;
             enter_queue(rq, t);
         } /* else a waker owns it: it is in the wake queue, or about to be */
@@ -220,20 +213,12 @@ void sched_yield(void)
 
 /* ---- sleeping and waking ---- */
 
-/* Clears wait; true when there was a permit. */
-static bool take_permit(struct thread *t)
-{
-    return __atomic_exchange_n(&t->wait, WAIT_NONE, __ATOMIC_ACQ_REL) == WAIT_PERMIT;
-}
-
 /* Goes to sleep unless a permit is there. Preemption off. */
 static void fall_asleep(struct thread *t, u64 deadline_ns)
 {
-    u32 none = WAIT_NONE;
     if (deadline_ns != SLEEP_FOREVER)
         rq_timer_add(this_runqueue(), t, deadline_ns);
-    if (__atomic_compare_exchange_n(&t->wait, &none, WAIT_ASLEEP, false, __ATOMIC_ACQ_REL,
-                                    __ATOMIC_RELAXED)) {
+    if (wait_begin(t)) {
         PUBLISH(t->state, THREAD_SLEEPING);
         schedule(false);
     } else if (t->timer_armed) {
@@ -248,13 +233,13 @@ int sched_sleep(u64 deadline_ns, u32 flags)
     if ((flags & SLEEP_INTERRUPTIBLE) && PEEK(t->interrupt))
         return -EINTR;
     if (PEEK(t->wait) == WAIT_PERMIT) {
-        take_permit(t);
+        wait_end(t);
     } else {
         ASSERT(preempt_count() == 0);
         preempt_disable();
         t->timed_out = false;
         fall_asleep(t, deadline_ns);
-        woken = take_permit(t) || !t->timed_out;
+        woken = wait_end(t) || !t->timed_out;
         preempt_enable();
     }
     if ((flags & SLEEP_INTERRUPTIBLE) && PEEK(t->interrupt))
@@ -265,13 +250,10 @@ int sched_sleep(u64 deadline_ns, u32 flags)
 void sched_push(struct thread *t, u32 cpu)
 {
     struct runqueue *rq = &runqueues[cpu];
-    struct thread *head = PEEK(rq->wake_queue);
-    do
-        t->wake_next = head;
-    while (!__atomic_compare_exchange_n(&rq->wake_queue, &head, t, true, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED));
+    bool was_empty = wakeq_push(&rq->wake_queue, t);
     if (cpu == cpu_id())
         this_cpu()->need_resched = true;
-    else if (!head) /* else that CPU was told already */
+    else if (was_empty) /* else that CPU was told already */
         ipi_send(cpu, VECTOR_RESCHED);
 }
 
@@ -285,7 +267,7 @@ static void make_relative(struct thread *t)
 
 void sched_wake(struct thread *t)
 {
-    if (__atomic_exchange_n(&t->wait, WAIT_PERMIT, __ATOMIC_ACQ_REL) != WAIT_ASLEEP)
+    if (!wait_permit(t))
         return;
     preempt_disable();
     u32 cpu = t->cpu;

@@ -47,8 +47,9 @@ void waitq_leave(struct waitq *q, struct waiter *w)
 
 static bool nobody_waits(struct waitq *q)
 {
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    return !__atomic_load_n(&q->count, __ATOMIC_RELAXED);
+    /* Not a load: a read-modify-write comes before or after the waiter's own in their one order, and in the
+     * first case the waiter, acquiring, sees what the caller did before. */
+    return !__atomic_fetch_add(&q->count, 0, __ATOMIC_ACQ_REL);
 }
 
 void waitq_wake_one(struct waitq *q, u32 events)

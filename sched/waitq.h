@@ -10,8 +10,8 @@
  * waitq_wake_* after the condition was made true. Threads only, may sleep. Lock order: the object's own lock
  * before the queue's. Callbacks run with the queue's mutex held and must not touch that queue.
  *
- * No wake-up is lost: the waiter counts itself (seq_cst) and then looks at the condition; the waker makes it
- * true, then (seq_cst fence) looks at the count: one sees the other.
+ * No wake-up is lost: the waiter counts itself and then looks at the condition; the waker makes it true and
+ * then looks at the count; both by read-modify-write of the count, so one sees the other.
  */
 #ifndef MOKA_SCHED_WAITQ_H
 #define MOKA_SCHED_WAITQ_H

@@ -1,0 +1,22 @@
+/*
+ * A machine of several CPUs in one host thread and in simulated time: the scheduler's own code runs on it,
+ * and every run is the same. Each CPU executes in turn for SIM_STEP; interrupts arrive between steps, when a
+ * CPU turns interrupts on, and while it waits for one.
+ */
+#ifndef MOKA_TEST_SIMULATOR_H
+#define MOKA_TEST_SIMULATOR_H
+
+#include "sched/thread.h"
+
+#define SIM_STEP (50 * NSEC_PER_USEC)
+
+/* Boots a machine with `cpus` CPUs whose boot thread runs fn, and runs it until sim_stop(). */
+void sim_run(u32 cpus, void (*fn)(void));
+_Noreturn void sim_stop(void);
+/* The calling thread computes for ns of its own CPU time. */
+void sim_work(u64 ns);
+/* The same for ever. */
+_Noreturn void sim_work_forever(void *unused);
+u64 sim_live_objects(void);
+
+#endif
