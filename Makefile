@@ -223,6 +223,21 @@ $(B)/tests/unit/mm-%: tests/unit/mm/test_%.c tests/unit/mm/host.c tests/unit/mm/
 	@mkdir -p $(@D)
 	$(CC) -Itests/unit/mm/shim $(MM_TEST_CFLAGS) $(filter %.c,$^) -pthread -o $@
 
+# The scheduler: on simulated CPUs, its locks under ThreadSanitizer, its protocols by the model checker.
+SCHED_TEST_DEPS := $(wildcard sched/*.h tests/unit/sched/*.h tests/unit/sched/shim/*/*/*/*.h)
+UNIT_TESTS += $(B)/tests/unit/sched
+$(B)/tests/unit/sched: tests/unit/sched/test_sched.c tests/unit/sched/simulator.c $(wildcard sched/*.c) kernel/base/tree.c $(SCHED_TEST_DEPS)
+	@mkdir -p $(@D)
+	$(CC) -Itests/unit/sched/shim $(filter-out -fsanitize=%,$(HOST_TEST_CFLAGS)) -Wno-clobbered -fsanitize=undefined -fno-strict-aliasing $(filter %.c,$^) -o $@
+UNIT_TESTS += $(B)/tests/unit/sched-tsan
+$(B)/tests/unit/sched-tsan: tests/unit/sched/test_locks.c $(addprefix sched/,mutex.c rwlock.c waitq.c futex.c) $(SCHED_TEST_DEPS)
+	@mkdir -p $(@D)
+	$(CC) -Itests/unit/sched/shim $(filter-out -fsanitize=%,$(HOST_TEST_CFLAGS)) -fsanitize=thread -pthread $(filter %.c,$^) -o $@
+UNIT_TESTS += $(B)/tests/model.sh
+$(B)/tests/model.sh: tests/model/run $(wildcard tests/model/*.pml)
+	@mkdir -p $(@D)
+	printf '#!/bin/sh\nexec tests/model/run $(B)/tests/model\n' > $@; chmod +x $@
+
 # ---- checks of structure and layout --------------------------------------------------------------------------------
 
 check: $(B)/.deps
