@@ -278,6 +278,8 @@ int vfs_memfd(const char *name, u32 flags, bool huge, struct file **out);
 struct vfs_time vfs_now(void);
 /* Load averages over 1, 5 and 15 minutes, in 2048ths (sysinfo wants 65536ths: << 5). */
 void vfs_loadavg(u32 out[3]);
+/* sync(2): writes back whatever is dirty on every mounted volume. May sleep long; errors are not reported. */
+void vfs_sync(void);
 
 /* Copies between files without a program buffer (sendfile, copy_file_range, splice to a socket or pipe). */
 ssize_t vfs_splice(struct file *in, u64 *in_pos, struct file *out, u64 *out_pos, size_t n);

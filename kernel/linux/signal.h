@@ -21,8 +21,6 @@
 
 #define SIGBIT(sig) (1UL << ((sig)-1))
 
-void signal_init(void);
-
 /*
  * Queue a signal for the process or one thread. info NULL: SI_KERNEL. 0 (also when ignored), -EAGAIN (too
  * many queued real-time signals). sig is valid (1..64).
@@ -50,18 +48,28 @@ void signal_set_blocked(u64 blocked);
 int signal_temp_mask(const u64 *uset, size_t size);
 void signal_restore_mask(s64 result);
 
+/* Makes a thread of the program look at its signals, and at process.exiting, soon: wakes it when it sleeps
+ * interruptibly, interrupts it when it runs. process.lock held. */
+void signal_nudge(struct task *t);
+/* Frees everything that is queued. process.lock held. */
+void signal_flush(struct sigpending *pending);
+
 /* Hooks (trap.h). */
 void signal_return_work(struct trap_frame *frame);
 void signal_exception(struct trap_frame *frame, u64 addr, int pf_result);
 
-/* An exception-like signal for the calling thread that cannot be ignored or blocked. */
-void signal_force(int sig, const struct uabi_siginfo *info, u64 trapno, u64 err, u64 cr2);
+/*
+ * Delivers an exception's signal to the calling thread at once, whose frame is f: it cannot be blocked or
+ * ignored (that ends the process). Takes no lock. The task's trapno, error and cr2 go into the frame.
+ */
+void signal_force(struct trap_frame *f, const struct uabi_siginfo *info);
 
 /* sigframe.c: builds the handler's frame and points regs at the handler. 0, -EFAULT. */
 int sigframe_push(struct trap_frame *regs, int sig, const struct uabi_siginfo *info,
                   const struct uabi_sigaction *action, u64 mask);
 /* Number of sigframe stack that AT_MINSIGSTKSZ reports, bytes. */
 u64 sigframe_min_stack(void);
+void sigframe_init(void);
 
 const char *signal_name(int sig);
 

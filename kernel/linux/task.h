@@ -46,7 +46,7 @@ struct task {
     u64 robust_list;
     s64 (*restart)(void *arg); /* continues an interrupted call, see ERESTART_BLOCK */
     u64 restart_args[6];
-    bool restarting;
+    void *fpu_scratch; /* kmalloc'ed when first needed: signal return */
     u64 timer_slack;
     s32 pdeath_signal;
     u64 start_ns;
@@ -82,8 +82,11 @@ static inline struct task *current_task(void)
     return current_thread()->task;
 }
 
-/* A task of a thread that thread.c made; linked and counted. NULL: out of memory. */
-struct task *task_create(struct thread *t, s32 tid);
+/* A task for a thread that is not started yet, with a tid, linked and counted. NULL: out of memory or of
+ * tids. */
+struct task *task_create(struct thread *t);
+/* Takes back one whose thread will not start; frees the task, not the thread. */
+void task_discard(struct task *t);
 /* The thread with that id and a reference, or NULL. */
 struct task *task_find(s32 tid);
 void task_put(struct task *t);

@@ -1,0 +1,228 @@
+/* System calls that read and set clocks, and sleep. */
+#include "kernel/base/errno.h"
+#include "kernel/linux/signal.h"
+#include "kernel/linux/time.h"
+#include "kernel/linux/user.h"
+
+struct sum {
+    u64 ns;
+};
+static int add_run(struct task *t, void *arg)
+{
+    struct sum *s = arg;
+    s->ns += t->thread ? sched_run_ns(t->thread) : 0;
+    return 0;
+}
+
+u64 process_run_ns(void)
+{
+    struct sum s = {0};
+    task_for_each(add_run, &s);
+    return s.ns + process.exited_run_ns;
+}
+
+/* CPU clocks of threads and processes are negative numbers: ~id << 3 | 4 for a thread | kind
+ * (clock_getcpuclockid(3)). */
+static int cpu_clock(s32 clock, u64 *ns)
+{
+    s32 id = ~(clock >> 3);
+    if ((clock & 3) > 2)
+        return -EINVAL;
+    if (!(clock & 4)) {
+        if (id && id != PID)
+            return -EINVAL;
+        *ns = process_run_ns();
+        return 0;
+    }
+    struct task *t = id ? task_find(id) : NULL;
+    if (id && !t)
+        return -EINVAL;
+    struct thread *thread = t ? t->thread : current_thread();
+    *ns = thread ? sched_run_ns(thread) : 0;
+    if (t)
+        task_put(t);
+    return 0;
+}
+
+static int read_clock(s32 clock, u64 *ns)
+{
+    if (clock < 0)
+        return cpu_clock(clock, ns);
+    switch (clock) {
+    case CLOCK_REALTIME:
+    case CLOCK_REALTIME_COARSE:
+    case CLOCK_REALTIME_ALARM:
+    case CLOCK_TAI:
+        *ns = clock_realtime_ns();
+        return 0;
+    case CLOCK_MONOTONIC:
+    case CLOCK_MONOTONIC_RAW:
+    case CLOCK_MONOTONIC_COARSE:
+    case CLOCK_BOOTTIME:
+    case CLOCK_BOOTTIME_ALARM:
+        *ns = clock_monotonic_ns();
+        return 0;
+    case CLOCK_PROCESS_CPUTIME_ID:
+        *ns = process_run_ns();
+        return 0;
+    case CLOCK_THREAD_CPUTIME_ID:
+        *ns = sched_run_ns(current_thread());
+        return 0;
+    default:
+        return -EINVAL;
+    }
+}
+
+s64 sys_clock_gettime(s32 clock, struct uabi_timespec *uts)
+{
+    u64 ns;
+    int err = read_clock(clock, &ns);
+    if (err)
+        return err;
+    struct uabi_timespec ts = timespec_of(ns);
+    return copy_to_user(uts, &ts, sizeof(ts));
+}
+
+s64 sys_clock_getres(s32 clock, struct uabi_timespec *uts)
+{
+    u64 ns;
+    struct uabi_timespec ts = {0, 1};
+    int err = read_clock(clock, &ns);
+    if (err)
+        return err;
+    return uts ? copy_to_user(uts, &ts, sizeof(ts)) : 0;
+}
+
+s64 sys_clock_settime(s32 clock, const struct uabi_timespec *uts)
+{
+    struct uabi_timespec ts;
+    if (clock != CLOCK_REALTIME)
+        return -EINVAL;
+    if (copy_from_user(&ts, uts, sizeof(ts)))
+        return -EFAULT;
+    if (!timespec_valid(&ts))
+        return -EINVAL;
+    clock_set_realtime_ns(timespec_ns(&ts));
+    return 0;
+}
+
+s64 sys_gettimeofday(struct uabi_timeval *utv, struct uabi_timezone *utz)
+{
+    struct uabi_timeval tv = timeval_of(clock_realtime_ns());
+    struct uabi_timezone tz = {0, 0};
+    if (utv && copy_to_user(utv, &tv, sizeof(tv)))
+        return -EFAULT;
+    return utz ? copy_to_user(utz, &tz, sizeof(tz)) : 0;
+}
+
+s64 sys_settimeofday(const struct uabi_timeval *utv, const void *utz)
+{
+    struct uabi_timeval tv;
+    if (!utv)
+        return 0;
+    if (copy_from_user(&tv, utv, sizeof(tv)))
+        return -EFAULT;
+    if (tv.sec < 0 || (u64)tv.usec >= 1000000)
+        return -EINVAL;
+    clock_set_realtime_ns(tv.sec * NSEC_PER_SEC + tv.usec * 1000);
+    return 0;
+}
+
+s64 sys_time(s64 *out)
+{
+    s64 now = clock_realtime_ns() / NSEC_PER_SEC;
+    if (out && put_user64(out, now))
+        return -EFAULT;
+    return now;
+}
+
+s64 sys_times(struct uabi_tms *utms)
+{
+    struct uabi_tms tms = {.utime = process_run_ns() / (NSEC_PER_SEC / CLK_TCK)};
+    if (utms && copy_to_user(utms, &tms, sizeof(tms)))
+        return -EFAULT;
+    return clock_monotonic_ns() / (NSEC_PER_SEC / CLK_TCK);
+}
+
+s64 sys_adjtimex(void)
+{
+    return -EPERM;
+}
+s64 sys_clock_adjtime(void)
+{
+    return -EPERM;
+}
+
+/* ---- sleeping ---- */
+
+/* Until the deadline or a signal. 0 or -EINTR. */
+static int sleep_until(u64 deadline)
+{
+    while (clock_monotonic_ns() < deadline) {
+        if (signal_pending())
+            return -EINTR;
+        sched_sleep(deadline, SLEEP_INTERRUPTIBLE);
+    }
+    return 0;
+}
+
+static s64 write_rest(u64 deadline, struct uabi_timespec *urem)
+{
+    u64 now = clock_monotonic_ns();
+    struct uabi_timespec rem = timespec_of(deadline > now ? deadline - now : 0);
+    return urem ? copy_to_user(urem, &rem, sizeof(rem)) : 0;
+}
+
+/* args: deadline, address for the rest. */
+static s64 sleep_relative(void *arg)
+{
+    u64 *args = arg;
+    if (!sleep_until(args[0]))
+        return 0;
+    struct task *t = current_task();
+    if (write_rest(args[0], (void *)args[1]))
+        return -EFAULT;
+    t->restart = sleep_relative;
+    return -ERESTART_BLOCK;
+}
+
+static s64 start_sleep(u64 ns, struct uabi_timespec *urem)
+{
+    u64 *args = current_task()->restart_args;
+    args[0] = deadline_after(ns);
+    args[1] = (u64)urem;
+    return sleep_relative(args);
+}
+
+s64 sys_nanosleep(const struct uabi_timespec *uts, struct uabi_timespec *urem)
+{
+    struct uabi_timespec ts;
+    if (copy_from_user(&ts, uts, sizeof(ts)))
+        return -EFAULT;
+    return timespec_valid(&ts) ? start_sleep(timespec_ns(&ts), urem) : -EINVAL;
+}
+
+s64 sys_clock_nanosleep(s32 clock, s32 flags, const struct uabi_timespec *uts, struct uabi_timespec *urem)
+{
+    struct uabi_timespec ts;
+    u64 now;
+    if (clock == CLOCK_THREAD_CPUTIME_ID || read_clock(clock, &now))
+        return -EINVAL;
+    if (clock < 0 || clock == CLOCK_PROCESS_CPUTIME_ID || clock == CLOCK_MONOTONIC_RAW ||
+        clock == CLOCK_MONOTONIC_COARSE || clock == CLOCK_REALTIME_COARSE)
+        return -EOPNOTSUPP;
+    if (copy_from_user(&ts, uts, sizeof(ts)))
+        return -EFAULT;
+    if (!timespec_valid(&ts))
+        return -EINVAL;
+    if (!(flags & TIMER_ABSTIME))
+        return start_sleep(timespec_ns(&ts), urem);
+    bool realtime = clock == CLOCK_REALTIME || clock == CLOCK_TAI || clock == CLOCK_REALTIME_ALARM;
+    u64 deadline = realtime ? deadline_of_realtime(timespec_ns(&ts)) : timespec_ns(&ts);
+    return sleep_until(deadline) ? -ERESTART_NOHAND : 0;
+}
+
+s64 sys_restart_syscall(void)
+{
+    return -EINTR; /* continued inside the kernel, never by number */
+}
