@@ -6,6 +6,7 @@
 #include "kernel/base/errno.h"
 #include "kernel/base/printf.h"
 #include "kernel/base/string.h"
+#include "kernel/linux/modules.h"
 #include "kernel/linux/uabi.h"
 #include "kernel/linux/user.h"
 
@@ -194,6 +195,8 @@ static int map_file(struct image *im, const struct phdr *p, u64 start, u64 len)
     if (!f->ops->mmap || f->ops->mmap(f, offset, len, area_flags(p), &obj))
         return complain(im, "lies on a file system that cannot map files", -ENODEV);
     s64 at = vm_map(start, len, area_flags(p), VM_FIXED, obj, offset, f);
+    if (at > 0 && p->flags & PF_X)
+        modules_note(f, start, start + len, offset);
     return at < 0 ? (int)at : 0;
 }
 

@@ -2,6 +2,7 @@
 #include "kernel/base/errno.h"
 #include "kernel/base/string.h"
 #include "kernel/linux/fd.h"
+#include "kernel/linux/modules.h"
 #include "kernel/linux/task.h"
 #include "kernel/linux/user.h"
 #include "mm/vm/vm.h"
@@ -54,7 +55,10 @@ static s64 map_opened(struct file *f, u64 addr, u64 len, u32 area, u32 flags, u6
     int err = f->ops->mmap(f, offset, len, area, &obj);
     if (err)
         return err;
-    return vm_map(addr, len, area, map_flags(flags), obj, offset, f);
+    s64 at = vm_map(addr, len, area, map_flags(flags), obj, offset, f);
+    if (at > 0 && area & VM_EXEC)
+        modules_note(f, at, at + len, offset);
+    return at;
 }
 
 static s64 map_file(s32 fd, u64 addr, u64 len, u32 area, u32 flags, u64 offset)
