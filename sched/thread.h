@@ -69,7 +69,7 @@ enum thread_wait { WAIT_NONE, WAIT_PERMIT, WAIT_ASLEEP };
 
 struct thread {
     struct arch_thread arch;
-    u32 return_work; /* atomic; non-zero: trap_hooks.return_work runs before the program continues */
+    u32 return_work; /* atomic; right after arch: struct thread_head */
     u32 state;       /* enum thread_state: written by its CPU, read by anyone (relaxed) */
     u32 wait;        /* atomic; enum thread_wait */
     u32 interrupt;   /* atomic; non-zero: interruptible sleeps end with -EINTR (a signal is pending) */

@@ -5,6 +5,7 @@
 #include "kernel/base/printf.h"
 #include "kernel/base/string.h"
 #include "kernel/fs/vfs.h"
+#include "kernel/init/init.h"
 #include "kernel/linux/linux.h"
 #include "mm/phys/phys.h"
 #include "mm/vm/vm.h"
@@ -42,8 +43,9 @@ _Noreturn void kernel_main(void)
     sched_init(); /* this context becomes the first thread */
     vm_init();
     arch_init(); /* interrupt controllers, clocks; interrupts on */
-    pci_init(); /* before other CPUs run: see there */
+    pci_init();  /* before other CPUs run: see there */
     smp_start();
+    refine_clocks();
     timer_init_workers();
     virtio_init();
     vfs_init();

@@ -3,8 +3,8 @@
 #include "kernel/arch/x86_64/arch.h"
 #include "kernel/arch/x86_64/layout.h"
 #include "kernel/arch/x86_64/platform.h"
+#include "kernel/arch/x86_64/pte.h"
 #include "kernel/base/string.h"
-#include "mm/phys/phys.h"
 
 struct rsdp {
     char signature[8];
@@ -37,7 +37,7 @@ struct address {
 
 static const u8 *at_paddr(u64 paddr)
 {
-    return paddr && paddr < DIRECT_MAP_BOOT_END ? phys_to_virt(paddr) : NULL;
+    return paddr && paddr < DIRECT_MAP_BOOT_END ? direct_ptr(paddr) : NULL;
 }
 
 static u32 get32(const u8 *t, u32 offset)

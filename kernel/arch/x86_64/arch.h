@@ -38,13 +38,36 @@ void smp_start(void);
 
 /* The boot CPU's first stack: sched_init() makes the context that runs on it a thread. Never freed. */
 extern u8 boot_stack_bottom[], boot_stack_top[];
+/* The time-stamp counter at the kernel's first instructions. */
+extern u64 boot_entry_tsc;
+
+/*
+ * What this layer needs from those above it; defined in kernel/init. No pointer is NULL.
+ */
+struct arch_hooks {
+    /* The physical address of a zeroed frame for a page table, 0 when memory ran out. Threads, may sleep. */
+    u64 (*alloc_frame)(void);
+    /* Zeroed memory, for ever; NULL when memory ran out. Threads, may sleep. */
+    void *(*alloc)(size_t size);
+    /* The top of a new kernel stack, its lowest address in *bottom; 0 when memory ran out. May sleep. */
+    u64 (*alloc_stack)(u64 *bottom);
+    /* The rest of a CPU's life, on the stack that alloc_stack gave, interrupts off; does not return. */
+    void (*cpu_main)(void);
+    /* On the way out of an interrupt or a system call: need_resched is set, preempt_count 0, interrupts off.
+     */
+    void (*preempt)(void);
+    /* In a new thread, right after its first switch-in. prev: what arch_switch returned. Interrupts off. */
+    void (*switch_finish)(struct thread *prev);
+};
+extern const struct arch_hooks arch_hooks;
 
 /* ---- physical memory: used by mm/phys before its allocator runs ---- */
 
 /* The direct map holds this much when arch_early_init() returns; phys_init adds the rest. */
 #define DIRECT_MAP_BOOT_END 0x100000000UL
 
-/* Maps device memory uncached; page-aligned internally; lives for ever. May sleep. NULL when out of room. */
+/* Maps device memory uncached; page-aligned internally; lives for ever. May sleep. NULL when out of room or
+ * memory. Several callers at once. */
 volatile void *mmio_map(u64 paddr, u64 len);
 
 /* ---- ports ---- */
@@ -85,6 +108,11 @@ static inline u32 inl(u16 port)
 u64 clock_monotonic_ns(void);
 /* Nanoseconds since 1970-01-01 UTC. Any context. */
 u64 clock_realtime_ns(void);
+/*
+ * Makes the clocks more exact. Called by a thread at the (monotonic) time that the last call returned, first
+ * at any time; ~0: finished. Interrupts on.
+ */
+u64 clock_refine(void);
 /* Shifts the realtime clock (clock_settime). */
 void clock_set_realtime_ns(u64 ns);
 /* For the vDSO and the AT_* vector: monotonic = ((rdtsc - tsc_base) * mult >> shift) + ns_base. */
@@ -102,6 +130,7 @@ void timer_arm(u64 deadline_ns);
 
 /* ---- threads: the architecture's part, embedded in struct thread ---- */
 
+/* The beginning of struct thread is all that this layer knows of it. */
 struct arch_thread {
     u64 rsp;        /* saved kernel stack pointer while not running */
     u64 kstack_top; /* the program's frame lies right below */
@@ -109,10 +138,18 @@ struct arch_thread {
     u64 fs_base; /* saved while not running */
     void *fpu;   /* XSAVE area, 64-byte aligned; NULL for kernel threads */
 };
+struct thread_head {
+    struct arch_thread arch;
+    u32 return_work; /* atomic; non-zero: trap_hooks.return_work runs before the program continues */
+};
+static inline struct thread_head *thread_head(struct thread *t)
+{
+    return (struct thread_head *)t;
+}
 
 /*
  * Prepares t so that its first switch-in calls entry(arg) on its kernel stack with interrupts on and
- * preempt_count 0 (after sched_switch_finish()). kstack_* must be set.
+ * preempt_count as arch_hooks.switch_finish leaves it. kstack_* must be set; entry must not return.
  */
 void arch_thread_prepare(struct thread *t, void (*entry)(void *), void *arg);
 /*

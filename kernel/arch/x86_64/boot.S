@@ -30,8 +30,8 @@ pvh_start32:
     cld
     movl %ebx, PHYS(pvh_start_info)
     rdtsc
-    movl %eax, PHYS(pvh_entry_tsc)
-    movl %edx, PHYS(pvh_entry_tsc) + 4
+    movl %eax, PHYS(boot_entry_tsc)
+    movl %edx, PHYS(boot_entry_tsc) + 4
 
     movl $PHYS(boot_pd), %edi
     movl $PTE_PWGPS, %eax
@@ -107,9 +107,9 @@ boot_stack_top:
 
     .data
     .balign 8
-    .global pvh_start_info, pvh_entry_tsc
+    .global pvh_start_info, boot_entry_tsc
 pvh_start_info:
     .quad 0
-pvh_entry_tsc:
+boot_entry_tsc:
     .quad 0
     .section .note.GNU-stack, "", @progbits

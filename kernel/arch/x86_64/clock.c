@@ -14,7 +14,6 @@
 #include "kernel/base/panic.h"
 #include "kernel/base/printf.h"
 #include "kernel/base/string.h"
-#include "sched/thread.h"
 
 #define SHIFT            32
 #define STEP_NS          1000UL
@@ -29,8 +28,6 @@ static u64 tsc_hz, ticks_per_ns_32; /* the second: TSC ticks in a nanosecond, 32
 static u64 apic_hz;
 static bool have_deadline;
 static bool realtime_was_set; /* by the program: no more guesses */
-
-extern u64 pvh_entry_tsc;
 
 /* ---- reading ---- */
 
@@ -114,7 +111,7 @@ static void rate_set(u64 mult, u64 shift)
             p->tsc_base = tsc;
             p->ns_base = ns;
         } else {
-            p->tsc_base = pvh_entry_tsc;
+            p->tsc_base = boot_entry_tsc;
         }
         p->mult = mult;
         p->shift = shift;
@@ -298,52 +295,61 @@ static void refine_rate(void)
         rate_set_hz(hz);
 }
 
-static void sleep_until(u64 ns)
+/* The RTC's second changes between these (monotonic), and whole seconds later again. */
+static u64 change_after, change_before;
+
+/* When to look at the RTC next: in the middle. */
+static u64 next_look(void)
 {
-    while (clock_monotonic_ns() < ns)
-        sched_sleep(ns, 0);
+    u64 when = (change_after + change_before) / 2, now = clock_monotonic_ns();
+    return when > now ? when : when + (1 + (now - when) / NSEC_PER_SEC) * NSEC_PER_SEC;
 }
 
-/* The RTC's second changes between *lo and *hi (monotonic, and whole seconds later again): looks once more,
- * in the middle. */
-static void refine_second(u64 *lo, u64 *hi)
+static void refine_second(void)
 {
-    u64 when = (*lo + *hi) / 2;
-    while (when < clock_monotonic_ns())
-        when += NSEC_PER_SEC;
-    sleep_until(when);
     u64 seconds = rtc_seconds(), now = clock_monotonic_ns();
     u64 whole = (now - rtc_first_ns) / NSEC_PER_SEC;
     u64 point = now - whole * NSEC_PER_SEC;
-    if (point <= *lo || point >= *hi)
-        return; /* slept too long to learn anything */
+    if (point <= change_after || point >= change_before)
+        return; /* too late to learn anything */
     if (seconds > rtc_first_seconds + whole)
-        *hi = point;
+        change_before = point;
     else
-        *lo = point;
+        change_after = point;
 }
 
-static void refine(void *arg)
+static void refine_realtime(void)
 {
-    u64 lo = rtc_first_ns, hi = rtc_first_ns + NSEC_PER_SEC;
-    sleep_until(clock_monotonic_ns() + 100 * NSEC_PER_MSEC);
-    refine_rate();
-    for (int i = 0; rtc_first_seconds && i < 4; i++)
-        refine_second(&lo, &hi);
-    refine_rate();
-    if (rtc_first_seconds && !__atomic_load_n(&realtime_was_set, __ATOMIC_RELAXED)) {
-        u64 change_ns = (lo + hi) / 2, change = (rtc_first_seconds + 1) * NSEC_PER_SEC;
+    u64 change_ns = (change_after + change_before) / 2, change = (rtc_first_seconds + 1) * NSEC_PER_SEC;
+    if (!__atomic_load_n(&realtime_was_set, __ATOMIC_RELAXED))
         realtime_set(change + RTC_FRACTION_NS + clock_monotonic_ns() - change_ns);
-    }
 }
 
-void clock_refine_start(void)
+#define REFINE_FIRST_NS (100 * NSEC_PER_MSEC)
+#define REFINE_LOOKS    4 /* to 1/16 s */
+
+u64 clock_refine(void)
 {
+    static int step;
     if (!pit_base.tsc && !rtc_first_seconds)
-        return;
-    struct thread *t = thread_create("clock", refine, NULL, false);
-    if (t)
-        thread_start(t);
+        return ~0UL;
+    switch (step++) {
+    case 0:
+        change_after = rtc_first_ns;
+        change_before = rtc_first_ns + NSEC_PER_SEC;
+        return clock_monotonic_ns() + REFINE_FIRST_NS;
+    case 1:
+        refine_rate();
+        return next_look();
+    default:
+        refine_second();
+        return next_look();
+    case 1 + REFINE_LOOKS:
+        refine_second();
+        refine_rate();
+        refine_realtime();
+        return ~0UL;
+    }
 }
 
 /* ---- the timer ---- */

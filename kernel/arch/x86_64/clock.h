@@ -11,9 +11,6 @@
 void clock_init(void);
 /* The one-shot timer of the calling CPU. */
 void clock_init_cpu(void);
-/* Starts the thread that makes both more exact during the first seconds and then ends. Threads work. */
-void clock_refine_start(void);
-
 /* ---- sources ---- */
 
 /* Hypervisor signature at CPUID 0x40000000. */

@@ -3,10 +3,10 @@
 #include "kernel/arch/x86_64/arch_cpu.h"
 #include "kernel/arch/x86_64/cpu.h"
 #include "kernel/arch/x86_64/layout.h"
+#include "kernel/arch/x86_64/pte.h"
 #include "kernel/base/panic.h"
 #include "kernel/base/printf.h"
 #include "kernel/base/string.h"
-#include "mm/phys/phys.h"
 
 /* Source: Xen, public/arch-x86/hvm/start_info.h. */
 #define START_MAGIC 0x336ec578u
@@ -43,14 +43,14 @@ static void mem_insert(struct mem_range r)
 
 static void start_info_parse(void)
 {
-    const struct hvm_start_info *si = phys_to_virt(pvh_start_info);
+    const struct hvm_start_info *si = direct_ptr(pvh_start_info);
     if (si->magic != START_MAGIC || si->version < 1 || !si->memmap_entries)
         panic("not started by a PVH loader that passes a memory map");
-    boot_info.cmdline = si->cmdline ? phys_to_virt(si->cmdline) : "";
+    boot_info.cmdline = si->cmdline ? direct_ptr(si->cmdline) : "";
     boot_info.rsdp = si->rsdp;
     boot_info.kernel_start = (u64)kernel_image_start - KERNEL_BASE;
     boot_info.kernel_end = (u64)kernel_image_end - KERNEL_BASE;
-    const struct hvm_memmap_entry *e = phys_to_virt(si->memmap);
+    const struct hvm_memmap_entry *e = direct_ptr(si->memmap);
     for (u32 i = 0; i < si->memmap_entries; i++)
         mem_insert((struct mem_range){e[i].addr, e[i].size, e[i].type == MEMMAP_RAM});
 }

@@ -4,7 +4,6 @@
 #include "kernel/arch/x86_64/platform.h"
 #include "kernel/arch/x86_64/trap.h"
 #include "kernel/base/errno.h"
-#include "sched/mutex.h"
 
 #define WINDOW_INDEX 0x00
 #define WINDOW_DATA  0x10
@@ -17,7 +16,6 @@ static struct {
     volatile u8 *regs;
     u32 inputs;
 } ioapics[IOAPIC_MAX];
-static struct mutex lock; /* a select and its access belong together */
 
 static u32 reg_read(u32 i, u32 reg)
 {
@@ -46,11 +44,9 @@ int ioapic_route(u32 gsi, u32 vector, u32 cpu, bool level)
         u32 input = gsi - platform.ioapics[i].gsi_base;
         if (input >= ioapics[i].inputs)
             continue;
-        mutex_lock(&lock);
         reg_write(i, REG_ENTRY + 2 * input, ENTRY_MASKED);
         reg_write(i, REG_ENTRY + 2 * input + 1, cpus[cpu]->apic_id << 24);
         reg_write(i, REG_ENTRY + 2 * input, vector | (level ? ENTRY_LEVEL : 0));
-        mutex_unlock(&lock);
         return 0;
     }
     return -ENODEV;

@@ -1,8 +1,8 @@
 /* Intel MultiProcessor Specification 1.4, chapter 4: what machines without ACPI have. */
 #include "kernel/arch/x86_64/arch.h"
 #include "kernel/arch/x86_64/platform.h"
+#include "kernel/arch/x86_64/pte.h"
 #include "kernel/base/string.h"
-#include "mm/phys/phys.h"
 
 struct mp_floating {
     char signature[4]; /* _MP_ */
@@ -29,7 +29,7 @@ struct mp_config {
 static const struct mp_floating *find_in(u64 start, u64 end)
 {
     for (u64 p = start; p < end; p += 16) {
-        const struct mp_floating *f = phys_to_virt(p);
+        const struct mp_floating *f = direct_ptr(p);
         u8 sum = 0;
         if (memcmp(f->signature, "_MP_", 4))
             continue;
@@ -44,7 +44,7 @@ static const struct mp_floating *find_in(u64 start, u64 end)
 /* The first KiB of the extended BIOS data area, the last KiB of base memory, the BIOS ROM. */
 static const struct mp_floating *find(void)
 {
-    u64 ebda = (u64) * (const u16 *)phys_to_virt(0x40e) << 4;
+    u64 ebda = (u64) * (const u16 *)direct_ptr(0x40e) << 4;
     const struct mp_floating *f = NULL;
     if (ebda >= 0x80000 && ebda < 0xa0000)
         f = find_in(ebda, ebda + 1024);
@@ -58,7 +58,7 @@ bool mptable_parse(struct platform *p)
     const struct mp_floating *f = find();
     if (!f || !f->config)
         return false;
-    const struct mp_config *c = phys_to_virt(f->config);
+    const struct mp_config *c = direct_ptr(f->config);
     if (memcmp(c->signature, "PCMP", 4))
         return false;
     const u8 *e = (const u8 *)(c + 1), *end = (const u8 *)c + c->length;

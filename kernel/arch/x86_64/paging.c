@@ -11,8 +11,6 @@
 #include "kernel/base/errno.h"
 #include "kernel/base/panic.h"
 #include "kernel/base/string.h"
-#include "mm/phys/phys.h"
-#include "sched/mutex.h"
 
 #define PTE_TABLE  (PTE_PRESENT | PTE_WRITE)
 #define PTE_KERNEL (PTE_PRESENT | PTE_GLOBAL | PTE_ACCESSED | PTE_DIRTY)
@@ -81,7 +79,7 @@ void paging_init(void)
     map_image();
     map_syscall_table();
     boot_pml4[0] = (pte_t){0};
-    page_table_root = phys_to_virt(image_paddr(boot_pml4));
+    page_table_root = direct_ptr(image_paddr(boot_pml4));
     tlb_flush_all_local();
 }
 
@@ -94,10 +92,14 @@ static pte_t *table_below(pte_t *entry, u64 (*alloc_table)(void))
         u64 table = alloc_table ? alloc_table() : 0;
         if (!table)
             return NULL;
-        e = pte_make(table, PTE_TABLE);
-        pte_exchange(entry, e);
+        /* Another caller may have been faster: then its table counts, and ours is lost, which hardly ever
+         * happens. */
+        if (pte_cmpxchg(entry, e, pte_make(table, PTE_TABLE)))
+            e = pte_make(table, PTE_TABLE);
+        else
+            e = pte_load(entry);
     }
-    return phys_to_virt(pte_paddr(e));
+    return direct_ptr(pte_paddr(e));
 }
 
 pte_t *pte_kernel_walk(u64 addr, u64 (*alloc_table)(void))
@@ -113,32 +115,21 @@ pte_t *pte_kernel_walk(u64 addr, u64 (*alloc_table)(void))
 
 /* ---- device memory ---- */
 
-static struct mutex mmio_lock;
 static u64 mmio_next = MMIO_START;
-
-static u64 mmio_table(void)
-{
-    struct page *page = page_alloc(0, PAGE_KERNEL, PHYS_ZERO);
-    return page ? page_to_paddr(page) : 0;
-}
 
 volatile void *mmio_map(u64 paddr, u64 len)
 {
-    u64 start = ALIGN_DOWN(paddr, PAGE_SIZE), end = ALIGN_UP(paddr + len, PAGE_SIZE);
-    void *result = NULL;
-    mutex_lock(&mmio_lock);
-    u64 base = mmio_next;
-    if (end - start > MMIO_END - base)
-        goto out;
-    for (u64 p = start; p < end; p += PAGE_SIZE) {
-        pte_t *entry = pte_kernel_walk(base + (p - start), mmio_table);
+    u64 start = ALIGN_DOWN(paddr, PAGE_SIZE), size = ALIGN_UP(paddr + len, PAGE_SIZE) - start;
+    if (size > MMIO_END - MMIO_START)
+        return NULL;
+    u64 base = __atomic_fetch_add(&mmio_next, size, __ATOMIC_RELAXED);
+    if (base + size > MMIO_END)
+        return NULL;
+    for (u64 at = 0; at < size; at += PAGE_SIZE) {
+        pte_t *entry = pte_kernel_walk(base + at, arch_hooks.alloc_frame);
         if (!entry)
-            goto out;
-        pte_exchange(entry, pte_make(p, PTE_KERNEL | PTE_WRITE | PTE_NX | PTE_NOCACHE));
+            return NULL;
+        pte_exchange(entry, pte_make(start + at, PTE_KERNEL | PTE_WRITE | PTE_NX | PTE_NOCACHE));
     }
-    mmio_next = base + (end - start);
-    result = (void *)(base + (paddr - start));
-out:
-    mutex_unlock(&mmio_lock);
-    return result;
+    return (void *)(base + (paddr - start));
 }

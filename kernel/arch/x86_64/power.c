@@ -2,7 +2,6 @@
 #include "kernel/arch/x86_64/arch.h"
 #include "kernel/arch/x86_64/cpu.h"
 #include "kernel/arch/x86_64/platform.h"
-#include "mm/phys/phys.h"
 
 #define PM1_SLEEP_ENABLE    0x2000u
 #define PM1_SLEEP_TYPE(t)   ((u32)(t) << 10)

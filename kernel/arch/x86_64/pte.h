@@ -2,7 +2,14 @@
 #ifndef MOKA_ARCH_PTE_H
 #define MOKA_ARCH_PTE_H
 
+#include "kernel/arch/x86_64/layout.h"
 #include "kernel/base/types.h"
+
+/* Physical memory through the direct map. */
+static inline void *direct_ptr(u64 paddr)
+{
+    return (void *)(DIRECT_MAP + paddr);
+}
 
 typedef struct {
     u64 bits;
@@ -64,7 +71,7 @@ extern pte_t *page_table_root;
 /*
  * The 4 KiB entry that maps addr, an address of the kernel's half that is not in the direct map. Missing
  * tables come from alloc_table: the physical address of a zeroed frame inside the direct map, 0 when there is
- * none; NULL for alloc_table or no frame: returns NULL. The caller serialises calls for one 512 GiB region.
+ * none; NULL for alloc_table or no frame: returns NULL. Several callers at once.
  */
 pte_t *pte_kernel_walk(u64 addr, u64 (*alloc_table)(void));
 

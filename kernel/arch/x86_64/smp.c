@@ -11,9 +11,6 @@
 #include "kernel/base/panic.h"
 #include "kernel/base/printf.h"
 #include "kernel/base/string.h"
-#include "mm/phys/phys.h"
-#include "mm/vm/vm.h"
-#include "sched/thread.h"
 
 #define TRAMPOLINE       0x8000UL /* below 1 MiB: no frame there is ever allocated */
 #define START_TIMEOUT_NS (5 * NSEC_PER_SEC)
@@ -35,14 +32,14 @@ static void prepare_trampoline(void)
     /* The boot CPU's table has no identity mapping any more. */
     memcpy(ap_pml4, boot_pml4, PAGE_SIZE);
     ap_pml4[0] = pte_make((u64)boot_pdpt_low - KERNEL_BASE, PTE_PRESENT | PTE_WRITE);
-    memcpy(phys_to_virt(TRAMPOLINE), ap_trampoline, ap_trampoline_end - ap_trampoline);
+    memcpy(direct_ptr(TRAMPOLINE), ap_trampoline, ap_trampoline_end - ap_trampoline);
 }
 
 static void prepare_cpu(u32 id, u32 apic_id)
 {
-    struct cpu *c = kmalloc(sizeof(struct cpu));
-    struct arch_cpu *a = kmalloc(sizeof(struct arch_cpu));
-    u64 top = kstack_alloc();
+    struct cpu *c = arch_hooks.alloc(sizeof(struct cpu));
+    struct arch_cpu *a = arch_hooks.alloc(sizeof(struct arch_cpu));
+    u64 bottom = 0, top = arch_hooks.alloc_stack(&bottom);
     if (!c || !a || !top)
         panic("out of memory starting CPU %u", id);
     c->self = c;
@@ -50,7 +47,7 @@ static void prepare_cpu(u32 id, u32 apic_id)
     c->id = id;
     c->apic_id = apic_id;
     c->kstack_top = top;
-    c->kstack_bottom = top - KSTACK_SIZE;
+    c->kstack_bottom = bottom;
     ap_stack_top[id] = top;
     ap_index[apic_id] = id;
     cpus[id] = c;
@@ -64,11 +61,10 @@ _Noreturn void ap_main(u32 id)
     fpu_init_cpu();
     lapic_init_cpu();
     clock_init_cpu();
-    phys_init_cpu();
-    vm_init_cpu();
     c->online = true;
     __atomic_add_fetch(&started, 1, __ATOMIC_RELEASE);
-    sched_cpu_main();
+    arch_hooks.cpu_main();
+    panic("CPU %u has nothing to do", id);
 }
 
 static void wait_ns(u64 ns)
@@ -126,5 +122,4 @@ void smp_start(void)
     u32 count = prepare_all();
     if (count > 1)
         start_all(count);
-    clock_refine_start();
 }

@@ -1,5 +1,4 @@
 /* Context switch, the program's FS base. */
-#include "sched/thread.h"
 #include "kernel/arch/x86_64/arch.h"
 #include "kernel/arch/x86_64/arch_cpu.h"
 #include "kernel/arch/x86_64/cpu.h"
@@ -30,8 +29,9 @@ void arch_set_fs(u64 base)
 
 void arch_thread_prepare(struct thread *t, void (*entry)(void *), void *arg)
 {
+    struct arch_thread *head = &thread_head(t)->arch;
     /* What switch_stack pops: r15 r14 r13 r12 rbp rbx rip; then rsp must be a multiple of 16. */
-    u64 *sp = (u64 *)t->arch.kstack_top;
+    u64 *sp = (u64 *)head->kstack_top;
     *--sp = 0;
     *--sp = 0;
     *--sp = (u64)thread_begin;
@@ -41,31 +41,32 @@ void arch_thread_prepare(struct thread *t, void (*entry)(void *), void *arg)
     *--sp = (u64)arg;
     *--sp = 0;
     *--sp = 0;
-    t->arch.rsp = (u64)sp;
+    head->rsp = (u64)sp;
 }
 
 /* Called by thread_begin, interrupts off, on the new thread's stack. */
 _Noreturn void arch_thread_begin(struct thread *prev, void (*entry)(void *), void *arg)
 {
-    sched_switch_finish(prev);
+    arch_hooks.switch_finish(prev);
     irq_on();
     entry(arg);
-    thread_exit();
+    panic("a thread returned from its first function");
 }
 
 struct thread *arch_switch(struct thread *prev, struct thread *next)
 {
+    struct arch_thread *from = &thread_head(prev)->arch, *to = &thread_head(next)->arch;
     struct cpu *c = this_cpu();
-    if (prev->arch.fpu) {
-        prev->arch.fs_base = arch_get_fs();
-        fpu_save_current(prev->arch.fpu);
+    if (from->fpu) {
+        from->fs_base = arch_get_fs();
+        fpu_save_current(from->fpu);
     }
-    if (next->arch.fpu) {
-        fpu_restore_current(next->arch.fpu);
-        arch_set_fs(next->arch.fs_base);
+    if (to->fpu) {
+        fpu_restore_current(to->fpu);
+        arch_set_fs(to->fs_base);
     }
     c->current = next;
-    c->kstack_bottom = next->arch.kstack_bottom;
-    c->kstack_top = next->arch.kstack_top;
-    return switch_stack(&prev->arch.rsp, next->arch.rsp, prev);
+    c->kstack_bottom = to->kstack_bottom;
+    c->kstack_top = to->kstack_top;
+    return switch_stack(&from->rsp, to->rsp, prev);
 }

@@ -6,7 +6,6 @@
 #include "kernel/arch/x86_64/irq.h"
 #include "kernel/base/errno.h"
 #include "kernel/base/panic.h"
-#include "sched/thread.h"
 
 #define RFLAGS_IF    0x200UL
 #define RFLAGS_TF    0x100UL
@@ -101,10 +100,10 @@ void trap_exit_to_program(struct trap_frame *f)
     for (;;) {
         struct thread *t = c->current;
         if (c->need_resched && !c->preempt_count) {
-            sched_preempt();
+            arch_hooks.preempt();
             irq_off();
             c = this_cpu();
-        } else if (t && __atomic_load_n(&t->return_work, __ATOMIC_RELAXED)) {
+        } else if (t && __atomic_load_n(&thread_head(t)->return_work, __ATOMIC_RELAXED)) {
             irq_on();
             trap_hooks.return_work(f);
             irq_off();
@@ -127,7 +126,7 @@ static void kernel_interrupt_exit(struct trap_frame *f)
 {
     struct cpu *c = this_cpu();
     if (c->need_resched && !c->preempt_count && (f->rflags & RFLAGS_IF)) {
-        sched_preempt();
+        arch_hooks.preempt();
         irq_off();
     }
 }

@@ -94,7 +94,7 @@ typedef void (*irq_handler)(void *arg);
  */
 int irq_alloc(irq_handler handler, void *arg);
 /* Routes an I/O APIC input (a global system interrupt) to vector on a CPU. level: level-triggered, active
- * high. */
+ * high. One caller at a time: drivers do it while they start. -ENODEV: no such input. */
 int ioapic_route(u32 gsi, u32 vector, u32 cpu, bool level);
 /* Address and data of an MSI message that raises vector on a CPU (Intel SDM 3A, 11.11). */
 void msi_message(u32 vector, u32 cpu, u64 *addr, u32 *data);
