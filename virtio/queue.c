@@ -88,18 +88,14 @@ static bool passed_event(u16 event, u16 new, u16 old)
     return (u16)(new - event - 1) < (u16)(new - old);
 }
 
-void vq_kick(struct vq *vq)
+bool vq_kick_prepare(struct vq *vq)
 {
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     u16 old = vq->avail_kicked, new = vq->avail_next;
     vq->avail_kicked = new;
-    bool wanted;
     if (vq->event_idx)
-        wanted = passed_event(__atomic_load_n(avail_event(vq), __ATOMIC_RELAXED), new, old);
-    else
-        wanted = new != old && !(__atomic_load_n(&vq->used->flags, __ATOMIC_RELAXED) & VRING_USED_NO_NOTIFY);
-    if (wanted)
-        vq->notify(vq);
+        return passed_event(__atomic_load_n(avail_event(vq), __ATOMIC_RELAXED), new, old);
+    return new != old && !(__atomic_load_n(&vq->used->flags, __ATOMIC_RELAXED) & VRING_USED_NO_NOTIFY);
 }
 
 void vq_free(struct vq *vq, u16 head)

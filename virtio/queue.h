@@ -1,7 +1,7 @@
 /*
  * The split virtqueue (VIRTIO 1.1, 2.6), the driver's side of it.
  *
- *   producer: vq_push, vq_kick, vq_free, vq_room      serialised by the owner (a mutex)
+ *   producer: vq_push, vq_kick*, vq_free, vq_room     serialised by the owner (a mutex)
  *   consumer: vq_pop, vq_irq_on, vq_irq_off           serialised by the owner (a mutex, or being the only
  *                                                     interrupt handler of the queue)
  *
@@ -115,8 +115,16 @@ void vq_init(struct vq *vq, u16 index, u16 size, void *shared, void *private, bo
  * out + in >= 1; lengths > 0.
  */
 int vq_push(struct vq *vq, const struct vq_buf *bufs, u32 out, u32 in, void *token);
-/* Tells the device about everything pushed since the last call, if it wants to know. */
-void vq_kick(struct vq *vq);
+/*
+ * True when the device wants to know of what was pushed since the last call: then call vq->notify(vq), which,
+ * unlike this, needs no lock. Notifying is slow (it leaves the VM), so contended owners unlock first.
+ */
+bool vq_kick_prepare(struct vq *vq);
+static inline void vq_kick(struct vq *vq)
+{
+    if (vq_kick_prepare(vq))
+        vq->notify(vq);
+}
 /* Gives the descriptors of a finished chain back. */
 void vq_free(struct vq *vq, u16 head);
 static inline u32 vq_room(const struct vq *vq)

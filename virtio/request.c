@@ -7,6 +7,8 @@
 #include "mm/phys/phys.h"
 #include "sched/thread.h"
 
+#define NO_HEAD 0xffff
+
 static void finish(struct request *r, u32 len, bool failed)
 {
     /* Once done is seen the request may be another thread's; a late wake of this one is harmless. */
@@ -41,14 +43,15 @@ static void request_on_used(struct vq *vq)
 
 int request_queue_init(struct request_queue *q, struct virtio_device *dev, u16 index, u32 size, u32 count)
 {
-    ASSERT(count >= 1 && count < 0xffff);
     q->dev = dev;
-    q->requests = kmalloc(count * sizeof(struct request));
-    if (!q->requests)
+    struct request *requests =
+        kmalloc(count * sizeof(struct request)); /* never freed: the device may know them */
+    if (!requests)
         return -ENOMEM;
-    q->count = count;
-    for (u32 i = 0; i < count; i++)
-        q->requests[i].next = i + 1;
+    for (u32 i = 0; i < count; i++) {
+        requests[i].next = q->free;
+        q->free = &requests[i];
+    }
     q->vq = virtio_queue_create(dev, index, size, request_on_used, q);
     if (!q->vq)
         return -ENODEV;
@@ -56,16 +59,36 @@ int request_queue_init(struct request_queue *q, struct virtio_device *dev, u16 i
     return 0;
 }
 
+/* Lock held. */
+static void take_returned(struct request_queue *q)
+{
+    struct request *r = __atomic_exchange_n(&q->returned, NULL, __ATOMIC_SEQ_CST), *next;
+    for (; r; r = next) {
+        next = r->next;
+        if (r->head != NO_HEAD)
+            vq_free(q->vq, r->head);
+        r->next = q->free;
+        q->free = r;
+    }
+}
+
+static bool device_failed(struct request_queue *q)
+{
+    return __atomic_load_n(&q->dev->failed, __ATOMIC_SEQ_CST);
+}
+
+/* Lock held. */
 static bool has_room(struct request_queue *q, u32 descriptors)
 {
-    return (q->free_head != q->count && vq_room(q->vq) >= descriptors) || q->dev->failed;
+    take_returned(q);
+    return (q->free && vq_room(q->vq) >= descriptors) || device_failed(q);
 }
 
 /* Lock held on entry and return; released meanwhile. */
 static void wait_for_room(struct request_queue *q, u32 descriptors)
 {
     struct waiter w = {0};
-    q->waiting++;
+    __atomic_add_fetch(&q->waiting, 1, __ATOMIC_SEQ_CST);
     waitq_enter(&q->room, &w);
     while (!has_room(q, descriptors)) {
         mutex_unlock(&q->lock);
@@ -73,42 +96,40 @@ static void wait_for_room(struct request_queue *q, u32 descriptors)
         mutex_lock(&q->lock);
     }
     waitq_leave(&q->room, &w);
-    q->waiting--;
+    __atomic_sub_fetch(&q->waiting, 1, __ATOMIC_RELAXED);
 }
 
 struct request *request_begin(struct request_queue *q, u32 descriptors)
 {
     ASSERT(descriptors <= q->vq->size);
     mutex_lock(&q->lock);
-    if (unlikely(!has_room(q, descriptors)))
+    if (!has_room(q, descriptors))
         wait_for_room(q, descriptors);
-    struct request *r = NULL;
-    if (likely(!q->dev->failed)) {
-        r = &q->requests[q->free_head];
-        q->free_head = r->next;
-        r->waiter = current_thread();
-        r->done = 0;
-        r->head = 0xffff;
-    }
-    /* Kept until request_run has pushed, so that nobody else takes the descriptors. */
-    if (!r)
+    if (device_failed(q)) {
         mutex_unlock(&q->lock);
+        return NULL;
+    }
+    struct request *r = q->free;
+    q->free = r->next;
+    r->waiter = current_thread();
+    r->done = 0;
+    r->head = NO_HEAD;
     return r;
 }
 
 bool request_run(struct request_queue *q, struct request *r, const struct vq_buf *bufs, u32 out, u32 in)
 {
     int head = vq_push(q->vq, bufs, out, in, r);
-    if (head >= 0) {
-        r->head = head;
-        vq_kick(q->vq);
-    }
+    bool notify = head >= 0 && vq_kick_prepare(q->vq);
     mutex_unlock(&q->lock);
     if (head < 0)
         return false;
-    /* The device may have failed meanwhile: with vq_kick's fence, either fail_all saw this request, or this
-     * sees the failure. */
-    if (unlikely(__atomic_load_n(&q->dev->failed, __ATOMIC_SEQ_CST)) &&
+    r->head = head;
+    if (notify)
+        q->vq->notify(q->vq);
+    /* The device may have failed meanwhile: with vq_kick_prepare's fence, either fail_all saw this request,
+     * or this sees the failure. */
+    if (unlikely(device_failed(q)) &&
         __atomic_exchange_n(&q->vq->chains[head].in_flight, 0, __ATOMIC_ACQ_REL))
         return false;
     while (!__atomic_load_n(&r->done, __ATOMIC_ACQUIRE))
@@ -118,13 +139,9 @@ bool request_run(struct request_queue *q, struct request *r, const struct vq_buf
 
 void request_end(struct request_queue *q, struct request *r)
 {
-    mutex_lock(&q->lock);
-    if (r->head != 0xffff)
-        vq_free(q->vq, r->head);
-    r->next = q->free_head;
-    q->free_head = r - q->requests;
-    bool wake = q->waiting != 0;
-    mutex_unlock(&q->lock);
-    if (unlikely(wake))
+    r->next = __atomic_load_n(&q->returned, __ATOMIC_RELAXED);
+    while (!__atomic_compare_exchange_n(&q->returned, &r->next, r, true, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+        ;
+    if (unlikely(__atomic_load_n(&q->waiting, __ATOMIC_SEQ_CST)))
         waitq_wake_all(&q->room, 0);
 }

@@ -18,12 +18,12 @@
 /* 64 bytes. From request_begin until request_end the caller's; driver memory that the device may access. */
 struct request {
     struct thread *waiter;
-    u32 done; /* atomic; set by the interrupt handler */
-    u32 len;  /* bytes the device wrote; valid once done */
-    u16 head;
-    u16 next; /* of free requests */
+    u32 done;             /* atomic; set by the interrupt handler */
+    u32 len;              /* bytes the device wrote; valid once done */
+    struct request *next; /* of free or returned requests */
+    u16 head;             /* NO_HEAD: not pushed */
     bool failed;
-    u8 status[7]; /* for what the device answers */
+    u8 status[5]; /* for what the device answers */
     u8 header[32];
 };
 
@@ -31,12 +31,13 @@ struct request_queue {
     struct virtio_device *dev;
     struct vq *vq;
     struct request *requests; /* fixed */
-    u32 count;                /* fixed */
 
     struct mutex lock; /* guards the producer side of vq, and: */
-    u16 free_head;     /* count: none */
-    u32 waiting;       /* threads that wait for room */
+    struct request *free;
+    u32 waiting; /* threads that wait for room; atomic, read without the lock */
     struct waitq room;
+
+    struct request *returned; /* atomic */
 };
 
 /* Creates queue `index` of dev for at most `size` descriptors and `count` requests at a time. 0 or -errno. */
