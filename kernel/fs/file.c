@@ -3,6 +3,8 @@
 
 #define MAX_TRANSFER 0x7ffff000UL /* read(2): what one call moves at most */
 
+void (*vfs_unwatch_hook)(struct file *f);
+
 struct file *file_create(const struct file_ops *ops, u32 flags, struct inode *inode, const char *path,
                          void *private)
 {
@@ -29,6 +31,8 @@ void file_put(struct file *f)
         return;
     if (f->inode && !(f->flags & O_PATH))
         notify(f->inode, f->dentry, (f->flags & O_ACCMODE) != O_RDONLY ? IN_CLOSE_WRITE : IN_CLOSE_NOWRITE);
+    if (unlikely(__atomic_load_n(&f->watchers, __ATOMIC_ACQUIRE)))
+        vfs_unwatch_hook(f);
     locks_release(f);
     if (f->ops->release)
         f->ops->release(f);

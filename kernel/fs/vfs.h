@@ -173,8 +173,11 @@ struct file {
     struct dentry *dentry; /* one reference; where it was opened; NULL for anonymous files */
     char *path;            /* absolute path at open, kmalloc'ed, for /proc/self/fd and maps; "pipe:[n]",
                               "anon_inode:[eventfd]" ... */
+    void *watchers;        /* epoll's; vfs_unwatch_hook is called when not NULL at the end of the file */
     void *private;
 };
+/* Called before a file's release when its watchers is not NULL; may sleep; no locks held. Registered once. */
+extern void (*vfs_unwatch_hook)(struct file *f);
 
 #define O_ACCMODE   00000003
 #define O_RDONLY    00000000
