@@ -15,6 +15,7 @@
 #include "kernel/linux/vdso/vdso.h"
 
 #define STACK_SIZE (8UL << 20)
+#define STACK_GAP  (1UL << 20)
 #define STACK_TOP  (PROGRAM_END - PAGE_SIZE)
 
 /* A stack that is written downwards. */
@@ -122,10 +123,13 @@ static int build_stack(const struct elf_program *p, u64 *sp)
     return s.err;
 }
 
-static int map_stack(const struct elf_program *p)
+/* Before anything else is mapped, since mappings without a wish go to the top. A gap below is never mapped. */
+static int map_stack(void)
 {
-    u32 flags = VM_READ | VM_WRITE | VM_MAYWRITE | VM_STACK | VM_NOHUGE | (p->exec_stack ? VM_EXEC : 0);
+    u32 flags = VM_READ | VM_WRITE | VM_MAYWRITE | VM_STACK | VM_NOHUGE;
     s64 at = vm_map(STACK_TOP - STACK_SIZE, STACK_SIZE, flags, VM_FIXED_NEW, NULL, 0, NULL);
+    if (at > 0)
+        at = vm_map(STACK_TOP - STACK_SIZE - STACK_GAP, STACK_GAP, VM_NORESERVE, VM_FIXED_NEW, NULL, 0, NULL);
     return at < 0 ? (int)at : 0;
 }
 
@@ -152,9 +156,11 @@ static int set_cwd(void)
 
 static int load(struct elf_program *p, u64 *sp)
 {
-    int err = elf_load(cmdline.argv[0], p);
+    int err = map_stack();
     if (!err)
-        err = map_stack(p);
+        err = elf_load(cmdline.argv[0], p);
+    if (!err && p->exec_stack)
+        err = vm_protect(STACK_TOP - STACK_SIZE, STACK_SIZE, VM_READ | VM_WRITE | VM_EXEC);
     if (err)
         return err;
     vm_brk_init(p->end);
@@ -181,8 +187,10 @@ int linux_start(void)
         err = stdio_open();
     if (!err)
         err = load(&program, &frame.rsp);
-    if (err)
+    if (err) {
+        log_info("moka: %s cannot be started: error %d\n", cmdline.argv[0], -err);
         return err;
+    }
     frame.rip = program.start;
     frame.rflags = 0x202;
     process.start_ns = clock_monotonic_ns();
