@@ -37,23 +37,43 @@ static void make_erofs(const struct stage *s, const char *uuid_key, const char *
         die("mkfs.erofs failed (status %d): %s", status, text.n ? text.p : "");
 }
 
+static struct libs *walk_libs;
+
+static int add_if_elf(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)st, (void)ftw;
+    if (type == FTW_F && !ends_with(path, "/libjvm.so"))
+        libs_add(walk_libs, path); /* and pass by what is no ELF file */
+    return 0;
+}
+
+/* Adds every ELF file below DIR (or DIR itself, if it is one) with what it needs. */
+static void add_libraries_below(struct libs *l, const char *dir)
+{
+    walk_libs = l;
+    nftw(dir, add_if_elf, 16, FTW_PHYS);
+}
+
+/* What the user adds, and the shared libraries that executables and libraries in it need. */
 static void stage_additions(struct stage *s, const struct options *o)
 {
-    for (size_t i = 0; i < o->n_additions; i++)
+    for (size_t i = 0; i < o->n_additions; i++) {
+        struct libs l = {0};
         stage_copy(s, o->additions[i].host, o->additions[i].guest);
+        add_libraries_below(&l, o->additions[i].host);
+        stage_libs(s, &l, o->additions[i].host, true);
+    }
 }
 
 /* ---- Java ---- */
 
-static struct libs *walk_libs;
-
-static int add_if_library(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st, (void)ftw;
-    if (type == FTW_F && ends_with(path, ".so") && !ends_with(path, "/libjvm.so"))
-        libs_add(walk_libs, path);
-    return 0;
-}
+/*
+ * Libraries that are opened at run time without anything in the image naming them. glibc opens libgcc_s for
+ * pthread_exit; native code inside JARs may still name the parts that glibc 2.34 merged into one, and C++.
+ */
+static const char *const opened_later[] = {"libgcc_s.so.1", "libdl.so.2",    "libpthread.so.0",
+                                           "librt.so.1",    "libutil.so.1",  "libresolv.so.2",
+                                           "libm.so.6",     "libstdc++.so.6"};
 
 /* The libraries that those of the runtime need from this machine. libjvm comes first: the others name it
  * without saying where it is, as it is always loaded before them. */
@@ -64,10 +84,26 @@ static void stage_runtime(struct stage *s, const char *runtime)
     if (err)
         die("cannot copy the Java runtime: %s", strerror(-err));
     libs_add(&l, fmt("%s/lib/server/libjvm.so", runtime));
-    walk_libs = &l;
-    nftw(fmt("%s/lib", runtime), add_if_library, 16, FTW_PHYS);
-    libs_add_optional(&l, "libgcc_s.so.1"); /* glibc opens it for pthread_exit and backtrace */
+    add_libraries_below(&l, fmt("%s/lib", runtime));
+    for (size_t i = 0; i < sizeof opened_later / sizeof *opened_later; i++)
+        libs_add_optional(&l, opened_later[i]);
     stage_libs(s, &l, runtime, true);
+}
+
+/* Where Debian's packages keep JNI libraries, and its JVM finds them: what works with java works in the VM.
+ */
+static const char *const jni_dirs[] = {"/usr/lib/jni", "/usr/lib/x86_64-linux-gnu/jni"};
+enum { JNI_DIRS = sizeof jni_dirs / sizeof *jni_dirs };
+
+static void stage_jni(struct stage *s)
+{
+    for (int i = 0; i < JNI_DIRS; i++) {
+        struct libs l = {0};
+        if (!is_dir(jni_dirs[i]))
+            continue;
+        add_libraries_below(&l, jni_dirs[i]);
+        stage_libs(s, &l, NULL, true);
+    }
 }
 
 static void conf_line(struct buf *b, const char *key, const char *value)
@@ -77,7 +113,7 @@ static void conf_line(struct buf *b, const char *key, const char *value)
     buf_printf(b, "%s %s\n", key, word.p);
 }
 
-static void stage_launcher(struct stage *s, const struct app *a)
+static void stage_launcher(struct stage *s, const struct app *a, const struct jdk *j)
 {
     struct libs l = {0};
     struct buf conf = {0};
@@ -95,6 +131,11 @@ static void stage_launcher(struct stage *s, const struct app *a)
     conf_line(&conf, "option", fmt("-Djava.class.path=%s", app_class_path(a)));
     conf_line(&conf, "option", "-XX:SharedArchiveFile=" CDS_ARCHIVE);
     conf_line(&conf, "option", "-XX:-UsePerfData"); /* statistics for other processes: there are none */
+    if (j->release >
+        17) { /* newer ones move the archive about to make addresses hard to guess: that costs a copy of it */
+        conf_line(&conf, "option", "-XX:+UnlockDiagnosticVMOptions");
+        conf_line(&conf, "option", "-XX:ArchiveRelocationMode=0");
+    }
     stage_text(s, "/moka/launch.conf", conf.p);
 }
 
@@ -109,7 +150,8 @@ static void build_java(const struct options *o, const struct app *a, const struc
     char *runtime = jdk_runtime(j, &modules, cache);
     progress("copying files");
     stage_runtime(s, runtime);
-    stage_launcher(s, a);
+    stage_launcher(s, a, j);
+    stage_jni(s);
     app_stage(a, s);
     stage_additions(s, o);
     stage_finish(s);
@@ -178,6 +220,8 @@ static char *java_key(const struct options *o, const struct app *a, const struct
     key_str(&key, "java");
     key_file(&key, install_file("moka-launcher"));
     key_file(&key, "/lib/x86_64-linux-gnu/libc.so.6");
+    for (int i = 0; i < JNI_DIRS; i++)
+        key_tree(&key, jni_dirs[i]);
     jdk_key(j, &key);
     app_key(a, &key);
     for (size_t i = 0; i < o->modules.n; i++)

@@ -123,12 +123,13 @@ static void stage_interpreters(struct stage *s, const struct libs *l, struct str
 void stage_libs(struct stage *s, const struct libs *l, const char *except, bool optional)
 {
     struct strvec interpreters = {0};
-    char *prefix = except ? fmt("%s/", except) : NULL;
+    char *below = except ? fmt("%s/", except) : NULL;
     report_missing(l, optional);
     stage_interpreters(s, l, &interpreters);
     for (size_t i = 0; i < l->n; i++) {
         const struct lib *o = l->v[i];
-        if ((prefix && starts_with(o->path, prefix)) || (o->name && vec_has(&interpreters, o->name)))
+        if ((except && (!strcmp(o->path, except) || starts_with(o->path, below))) ||
+            (o->name && vec_has(&interpreters, o->name)))
             continue;
         stage_object(s, o->path);
         if (o->by_name && o->name && !vec_has(&s->cache_names, o->name)) {
