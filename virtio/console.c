@@ -72,7 +72,8 @@ struct tx_chunk {
 
 struct port {
     u32 nr;
-    u32 state; /* atomic; PORT_* above */
+    u32 state;    /* atomic; PORT_* above */
+    u32 added_at; /* the driver's thread's: position in the order of announcement, from 1 */
     struct waitq waitq;
 
     struct mutex lock; /* guards all below */
@@ -106,6 +107,7 @@ static struct {
     struct vq *control_rx, *control_tx;
     struct control_message *messages; /* [CONTROL_BUFFERS]: those on their way out */
     u32 next_message;
+    u32 adds;
     char line[256];
     u32 line_len;
 
@@ -429,14 +431,31 @@ static void set_state(struct port *p, u32 set, u32 clear)
     waitq_wake_all(&p->waitq, 0);
 }
 
+/*
+ * A host end that was closed before the port was ready is never reported: there is only no PORT_OPEN. But the
+ * device answers in order, so an answer to a port announced later means that this one's have all come.
+ */
+static void note_never_opened(const struct port *answered)
+{
+    for (u32 nr = PORT_STDIN; nr <= PORT_CONTROL; nr++) {
+        struct port *p = &console.ports[nr];
+        if (p->added_at && p->added_at < answered->added_at &&
+            !(port_state(p) & (PORT_HOST_OPEN | PORT_HOST_CLOSED)))
+            set_state(p, PORT_HOST_CLOSED, 0);
+    }
+}
+
 static void control_handle(const struct control_message *m)
 {
     bool ours = m->port >= PORT_STDIN && m->port <= PORT_CONTROL;
     struct port *p = ours ? &console.ports[m->port] : NULL;
+    if (ours && m->event > EVENT_PORT_READY)
+        note_never_opened(p);
     switch (m->event) {
     case EVENT_PORT_ADD:
         control_send(m->port, EVENT_PORT_READY, ours);
         if (ours) {
+            p->added_at = ++console.adds;
             set_state(p, PORT_ADDED, 0);
             control_send(m->port, EVENT_PORT_OPEN, 1);
         }
