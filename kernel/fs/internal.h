@@ -168,6 +168,8 @@ void notify_entry(struct inode *dir, const char *name, u32 len, bool is_director
 struct mount *mount_create(const char *type, const char *source, u64 magic);
 /* Makes root_inode (one reference passed) the root and attaches it on `on` (NULL: the first mount). */
 int mount_attach(struct mount *m, struct inode *root_inode, struct dentry *on);
+/* Calls fn for every mount of that type. */
+void mounts_for_each(const char *type, void (*fn)(struct mount *m));
 /* mkdir -p for boot: the dentry of dir, made where missing. */
 int mount_make_dir(const char *dir, struct vfs_path *out);
 

@@ -69,6 +69,15 @@ int vfs_for_each_mount(int (*fn)(const struct vfs_mount_info *info, void *arg), 
     return stop;
 }
 
+void mounts_for_each(const char *type, void (*fn)(struct mount *m))
+{
+    for (struct list *at = mounts.next; at != &mounts; at = at->next) {
+        struct mount *m = list_entry(at, struct mount, link);
+        if (!strcmp(m->type, type))
+            fn(m);
+    }
+}
+
 int mount_make_dir(const char *dir, struct vfs_path *out)
 {
     char path[PATH_MAX];
