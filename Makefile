@@ -216,12 +216,18 @@ $(B)/tests/unit/fs: tests/unit/fs/test_fs.c tests/unit/fs/kernel_side.c $(FS_TES
 $(B)/tests/unit/fs.sh: $(B)/tests/unit/fs tests/unit/fs/run
 	printf '#!/bin/sh\nexec tests/unit/fs/run $(B)/tests/unit/fs\n' > $@; chmod +x $@
 # mm on a machine that tests/unit/mm/host.c plays: fake memory, an MMU with a TLB.
+COMMA := ,
 MM_TEST_CFLAGS := $(HOST_TEST_CFLAGS) -Itests/unit/mm/shim -Itests/unit/mm -mcx16 -fno-builtin -fno-strict-aliasing \
 	-DHOST_BASE=0x200000000000UL -DHOST_PROGRAM_END=0x100000000000UL
-UNIT_TESTS += $(B)/tests/unit/mm-phys $(B)/tests/unit/mm-vm
+UNIT_TESTS += $(B)/tests/unit/mm-phys $(B)/tests/unit/mm-vm $(B)/tests/unit/mm-smp $(B)/tests/unit/mm-smp-tsan
 $(B)/tests/unit/mm-%: tests/unit/mm/test_%.c tests/unit/mm/host.c tests/unit/mm/host.h $(wildcard mm/*/*.[ch])
 	@mkdir -p $(@D)
 	$(CC) -Itests/unit/mm/shim $(MM_TEST_CFLAGS) $(filter %.c,$^) -pthread -o $@
+# ThreadSanitizer keeps other parts of the address space to itself.
+$(B)/tests/unit/mm-smp-tsan: tests/unit/mm/test_smp.c tests/unit/mm/host.c tests/unit/mm/host.h $(wildcard mm/*/*.[ch])
+	@mkdir -p $(@D)
+	$(CC) -Itests/unit/mm/shim $(subst address$(COMMA)undefined -fno-sanitize-recover=undefined,thread -Wno-tsan,$(MM_TEST_CFLAGS)) \
+	  -UHOST_BASE -DHOST_BASE=0x6000000000UL -UHOST_PROGRAM_END -DHOST_PROGRAM_END=0x5000000000UL -no-pie $(filter %.c,$^) -pthread -o $@
 
 # The scheduler: on simulated CPUs, its locks under ThreadSanitizer, its protocols by the model checker.
 SCHED_TEST_DEPS := $(wildcard sched/*.h tests/unit/sched/*.h tests/unit/sched/shim/*/*/*/*.h)

@@ -30,9 +30,21 @@ static u64 (*reclaimers[4])(u64 want);
 
 /* ---- the buddy allocator, under zone_lock ---- */
 
+/* A page's kind is written by whoever owns the page, and read by the buddy allocator, which only asks whether
+ * it is PAGE_FREE: that changes under zone_lock alone. */
+static void set_kind(struct page *page, u32 kind)
+{
+    __atomic_store_n(&page->kind, (u8)kind, __ATOMIC_RELAXED);
+}
+
+static u32 kind_of(const struct page *page)
+{
+    return __atomic_load_n(&page->kind, __ATOMIC_RELAXED);
+}
+
 static void block_add(struct page *page, u32 order)
 {
-    page->kind = PAGE_FREE;
+    set_kind(page, PAGE_FREE);
     page->order = order;
     list_push_front(&zone_free[order], &page->link);
 }
@@ -47,11 +59,11 @@ static void buddy_give(struct page *page, u32 order)
     zone_free_pages += 1UL << order;
     while (order < ORDER_MAX) {
         struct page *buddy = buddy_of(page, order);
-        if (buddy->kind != PAGE_FREE || buddy->order != order)
+        if (kind_of(buddy) != PAGE_FREE || buddy->order != order)
             break;
         list_del(&buddy->link);
-        buddy->kind = PAGE_RESERVED;
-        page->kind = PAGE_RESERVED;
+        set_kind(buddy, PAGE_RESERVED);
+        set_kind(page, PAGE_RESERVED);
         page = MIN(page, buddy);
         order++;
     }
@@ -70,7 +82,7 @@ static struct page *buddy_take(u32 order)
         have--;
         block_add(page + (1UL << have), have);
     }
-    page->kind = PAGE_POOLED;
+    set_kind(page, PAGE_POOLED);
     zone_free_pages -= 1UL << order;
     return page;
 }
@@ -103,7 +115,7 @@ static struct mm_cpu *caches(void)
 
 static void count_kind(struct mm_cpu *c, u32 kind, s64 pages)
 {
-    c->used[kind] += pages;
+    __atomic_store_n(&c->used[kind], c->used[kind] + pages, __ATOMIC_RELAXED);
 }
 
 /* Gives the CPU we are on its caches. May sleep. */
@@ -118,7 +130,7 @@ static void caches_create(void)
     _Static_assert(sizeof(*c) <= PAGE_SIZE, "one frame");
     preempt_disable();
     if (!this_cpu()->mm) {
-        page->kind = PAGE_KERNEL;
+        set_kind(page, PAGE_KERNEL);
         count_kind(c, PAGE_KERNEL, 1);
         this_cpu()->mm = c;
         __atomic_store_n(&all_caches[cpu_id()], c, __ATOMIC_RELEASE);
@@ -158,12 +170,12 @@ static bool pool_give(struct page *page, u32 order)
     if (likely(c)) {
         count_kind(c, page->kind, -(1L << order));
         if (order == 0 && c->count < pool_limit) {
-            page->kind = PAGE_POOLED;
+            set_kind(page, PAGE_POOLED);
             c->pool[c->count++] = page;
             done = true;
         } else if (order == ORDER_HUGE && c->huge_count < HUGE_POOL_MAX &&
                    total_pages >= HUGE_POOL_MIN_TOTAL) {
-            page->kind = PAGE_POOLED;
+            set_kind(page, PAGE_POOLED);
             c->huge[c->huge_count++] = page;
             done = true;
         }
@@ -277,7 +289,7 @@ struct page *page_alloc(u32 order, enum page_kind kind, u32 flags)
             return NULL;
     }
     page->refs = 1;
-    page->kind = kind;
+    set_kind(page, kind);
     page->order = order;
     page->flags = 0;
     list_init(&page->link);

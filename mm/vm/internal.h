@@ -123,7 +123,8 @@ extern struct vm_counters vm_counters[CPU_MAX];
 static inline void count_resident(s64 pages)
 {
     preempt_disable();
-    vm_counters[cpu_id()].resident += pages;
+    s64 *n = &vm_counters[cpu_id()].resident;
+    __atomic_store_n(n, *n + pages, __ATOMIC_RELAXED);
     preempt_enable();
 }
 /* vm_fault without the out-of-memory end: -ENOMEM after reclaiming in vain. */

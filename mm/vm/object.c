@@ -172,7 +172,7 @@ static u32 read_ahead(struct vm_object *obj, u64 index)
     struct phys_stats stats;
     phys_stats(&stats);
     u32 window = stats.total_pages < SMALL_MEMORY ? READ_AHEAD_SMALL : READ_AHEAD_MAX / 2;
-    if (index == obj->next_read && index)
+    if (index == __atomic_load_n(&obj->next_read, __ATOMIC_RELAXED) && index)
         window *= 2;
     u64 pages = (obj->size + PAGE_SIZE - 1) >> PAGE_SHIFT;
     u32 left = window - index % window;
@@ -230,7 +230,7 @@ static int fill_miss(struct vm_object *obj, u64 index, u32 flags, struct page **
         count++;
     bool taken = !count && radix_get(obj, index);
     if (count)
-        obj->next_read = index + count;
+        __atomic_store_n(&obj->next_read, index + count, __ATOMIC_RELAXED);
     mutex_unlock(&obj->lock);
     for (u32 i = count; i < have; i++)
         page_free(pages[i]);

@@ -15,7 +15,7 @@ void lru_add(struct page **pages, u32 count)
     mutex_lock(&lru_lock);
     for (u32 i = 0; i < count; i++)
         list_push_back(&lru, &pages[i]->link);
-    lru_count += count;
+    __atomic_add_fetch(&lru_count, count, __ATOMIC_RELAXED);
     mutex_unlock(&lru_lock);
 }
 
@@ -24,7 +24,7 @@ void lru_remove(struct page *page)
     mutex_lock(&lru_lock);
     if (!list_empty(&page->link)) {
         list_del(&page->link);
-        lru_count--;
+        __atomic_sub_fetch(&lru_count, 1, __ATOMIC_RELAXED);
     }
     mutex_unlock(&lru_lock);
 }
@@ -108,7 +108,7 @@ static bool try_free(struct page *page, bool vm_shared, struct tlb_batch *b)
 static u64 reclaim_cache(u64 want)
 {
     struct tlb_batch batch;
-    u64 freed = 0, scan = MIN(want * SCAN_FACTOR + 64, 2 * lru_count);
+    u64 freed = 0, scan = MIN(want * SCAN_FACTOR + 64, 2 * __atomic_load_n(&lru_count, __ATOMIC_RELAXED));
     bool more = true, vm_shared = read_trylock(&vm_lock);
     tlb_begin(&batch);
     while (freed < want && scan-- && more) {

@@ -136,10 +136,22 @@ void tlb_flush_all_local(void)
     memset(tlb, 0xff, sizeof(tlb));
 }
 
+/* Not sched_yield: the kernel has a function of that name. */
+static void host_yield(void)
+{
+    usleep(1);
+}
+
 static void take_interrupts(void)
 {
     if (__atomic_exchange_n(&tlb_pending[cpu_id()], 0, __ATOMIC_ACQUIRE))
         tlb_handler(NULL);
+}
+
+void host_idle(void)
+{
+    take_interrupts();
+    host_yield();
 }
 
 extern u8 zero_page[];
@@ -168,12 +180,6 @@ u8 *host_access(u64 addr, bool write, int *err)
     }
     printf("not ok access: endless fault at %lx\n", addr);
     exit(1);
-}
-
-/* Not sched_yield: the kernel has a function of that name. */
-static void host_yield(void)
-{
-    usleep(1);
 }
 
 /* ---- what mm needs of the layers beside it ---- */

@@ -24,6 +24,9 @@ void host_cpu_start(u32 id);
  */
 u8 *host_access(u64 addr, bool write, int *err);
 
+/* Takes interrupts while doing nothing. */
+void host_idle(void);
+
 #define CHECK(cond)                                                                                          \
     do {                                                                                                     \
         if (!(cond)) {                                                                                       \

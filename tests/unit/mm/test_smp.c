@@ -1,0 +1,152 @@
+/*
+ * CPUs side by side (each a host thread): faults on the same pages, changes to neighbouring ranges, a file
+ * that is truncated, synced and reclaimed meanwhile. Built with ThreadSanitizer too.
+ */
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "host.h"
+
+#define CPUS         4
+#define COMMON       0x40000000UL /* all write here, each its own byte of every page */
+#define COMMON_PAGES 300
+#define OWN          0x50000000UL /* + id * 16 MiB */
+#define OWN_SIZE     (16UL << 20)
+#define FILE_PAGES   200
+
+static struct vm_object memory, file;
+static pthread_barrier_t all_started;
+static u32 running = CPUS, ended, rounds;
+
+static int fill(struct vm_object *obj, u64 index, struct page *page)
+{
+    memset(page_to_virt(page), 1 + index % 200, PAGE_SIZE);
+    return 0;
+}
+
+static int writeback(struct vm_object *obj, u64 index, struct page *page, u32 len)
+{
+    return 0;
+}
+
+static const struct vm_object_ops file_ops = {.fill = fill, .writeback = writeback};
+static const struct vm_object_ops memory_ops = {0};
+
+static u8 get(u64 addr)
+{
+    int err;
+    u8 *p = host_access(addr, false, &err);
+    CHECK(p);
+    return __atomic_load_n(p, __ATOMIC_RELAXED);
+}
+
+static void set(u64 addr, u8 value)
+{
+    int err;
+    u8 *p = host_access(addr, true, &err);
+    CHECK(p);
+    __atomic_store_n(p, value, __ATOMIC_RELAXED);
+}
+
+/* No write is lost when all CPUs first touch the same page. */
+static void use_common(u32 id, u8 *mine)
+{
+    for (u32 i = 0; i < 50; i++) {
+        u32 page = host_random(COMMON_PAGES);
+        u64 addr = COMMON + page * PAGE_SIZE + id;
+        CHECK(get(addr) == mine[page]);
+        if (host_random(2)) {
+            mine[page] = host_random(256);
+            set(addr, mine[page]);
+            CHECK(get(addr) == mine[page]);
+        }
+    }
+}
+
+static void use_own(u64 base)
+{
+    u64 len = (1 + host_random(1200)) * PAGE_SIZE,
+        at = base + host_random((OWN_SIZE - len) / PAGE_SIZE) * PAGE_SIZE;
+    CHECK(vm_map(at, len, VM_READ | VM_WRITE, VM_FIXED, NULL, 0, NULL) == (s64)at);
+    for (u32 i = 0; i < 20; i++) {
+        u64 addr = at + host_random(len / PAGE_SIZE) * PAGE_SIZE;
+        CHECK(get(addr) == 0);
+    }
+    u64 addr = at + host_random(len / PAGE_SIZE) * PAGE_SIZE;
+    set(addr, 7);
+    CHECK(!vm_protect(addr, PAGE_SIZE, VM_READ));
+    CHECK(get(addr) == 7);
+    if (host_random(2)) {
+        CHECK(!vm_discard(at, len));
+        CHECK(get(addr) == 0);
+    }
+    if (host_random(2))
+        CHECK(!vm_unmap(base, OWN_SIZE));
+}
+
+static void use_file(u32 id)
+{
+    u64 at = 0x70000000UL + id * OWN_SIZE;
+    u32 shared = host_random(2) ? VM_SHARED | VM_MAYWRITE : 0;
+    CHECK(vm_map(at, FILE_PAGES * PAGE_SIZE, VM_READ | VM_WRITE | shared, VM_FIXED, &file, 0, NULL) ==
+          (s64)at);
+    for (u32 i = 0; i < 30; i++) {
+        u32 index = host_random(FILE_PAGES);
+        u8 v = get(at + index * PAGE_SIZE + 100);
+        CHECK(v == 1 + index % 200);
+        if (!host_random(4))
+            set(at + index * PAGE_SIZE + id, 1 + index % 200);
+    }
+    if (!host_random(4))
+        vm_object_sync(&file, 0, FILE_PAGES * PAGE_SIZE);
+    if (!host_random(4))
+        phys_reclaim(host_random(100));
+    if (!host_random(8))
+        vm_object_punch(&memory, 0, ~0UL << PAGE_SHIFT);
+}
+
+static void *run(void *arg)
+{
+    u32 id = (u64)arg;
+    u8 *mine = calloc(1, COMMON_PAGES);
+    if (id)
+        host_cpu_start(id);
+    pthread_barrier_wait(&all_started);
+    for (u32 i = 0; i < rounds; i++) {
+        use_common(id, mine);
+        use_own(OWN + id * OWN_SIZE);
+        use_file(id);
+    }
+    free(mine);
+    __atomic_sub_fetch(&running, 1, __ATOMIC_RELEASE);
+    /* CPUs do not vanish: they answer shoot-downs until the end. */
+    while (id ? !__atomic_load_n(&ended, __ATOMIC_ACQUIRE) : __atomic_load_n(&running, __ATOMIC_ACQUIRE))
+        host_idle();
+    return NULL;
+}
+
+int main(int argc, char **argv)
+{
+    pthread_t threads[CPUS];
+    rounds = argc > 1 ? atoi(argv[1]) : 300;
+    pthread_barrier_init(&all_started, NULL, CPUS);
+    host_boot(192UL << 20, 0);
+    vm_object_init(&memory, &memory_ops, FILE_PAGES * PAGE_SIZE, NULL);
+    vm_object_init(&file, &file_ops, FILE_PAGES * PAGE_SIZE, NULL);
+    CHECK(vm_map(COMMON, COMMON_PAGES * PAGE_SIZE, VM_READ | VM_WRITE, VM_FIXED, NULL, 0, NULL) > 0);
+    for (u64 i = 1; i < CPUS; i++)
+        pthread_create(&threads[i], NULL, run, (void *)i);
+    run(NULL);
+    CHECK(!vm_unmap(PROGRAM_START, PROGRAM_END - PROGRAM_START));
+    struct phys_stats p;
+    phys_stats(&p);
+    CHECK(p.anon_pages == 0);
+    struct vm_stats s;
+    vm_stats(&s);
+    CHECK(s.resident_pages == 0 && s.mapped_bytes == 0);
+    __atomic_store_n(&ended, 1, __ATOMIC_RELEASE);
+    for (u64 i = 1; i < CPUS; i++)
+        pthread_join(threads[i], NULL);
+    printf("ok smp\n");
+    return 0;
+}
