@@ -1,0 +1,240 @@
+/* Clocks, sleeping, timers. */
+#include "abi.h"
+
+#include <poll.h>
+#include <sys/resource.h>
+#include <sys/timerfd.h>
+#include <sys/times.h>
+
+CASE(clocks)
+{
+    static const struct {
+        const char *name;
+        clockid_t id;
+    } all[] = {{"REALTIME", CLOCK_REALTIME},
+               {"MONOTONIC", CLOCK_MONOTONIC},
+               {"PROCESS_CPUTIME", CLOCK_PROCESS_CPUTIME_ID},
+               {"THREAD_CPUTIME", CLOCK_THREAD_CPUTIME_ID},
+               {"MONOTONIC_RAW", CLOCK_MONOTONIC_RAW},
+               {"REALTIME_COARSE", CLOCK_REALTIME_COARSE},
+               {"MONOTONIC_COARSE", CLOCK_MONOTONIC_COARSE},
+               {"BOOTTIME", CLOCK_BOOTTIME}};
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        struct timespec a, b, resolution = {.tv_sec = 99};
+        bool right = clock_gettime(all[i].id, &a) == 0 && clock_getres(all[i].id, &resolution) == 0;
+        for (volatile int spin = 0; spin < 10000; spin++)
+            ;
+        right = right && syscall(SYS_clock_gettime, all[i].id, &b) == 0;
+        right = right && a.tv_nsec >= 0 && a.tv_nsec < 1000000000 && b.tv_nsec >= 0 && b.tv_nsec < 1000000000;
+        right = right && (b.tv_sec > a.tv_sec || (b.tv_sec == a.tv_sec && b.tv_nsec >= a.tv_nsec));
+        right = right && resolution.tv_sec == 0 && resolution.tv_nsec >= 1 && resolution.tv_nsec <= 10000000;
+        say("%s: %s", all[i].name, right ? "ok" : "wrong");
+    }
+    struct timespec t;
+    VALUE(clock_gettime(77, &t));
+    VALUE(clock_getres(77, &t));
+    OK(syscall(SYS_clock_getres, CLOCK_MONOTONIC, NULL));
+    VALUE(clock_settime(CLOCK_MONOTONIC, &t));
+}
+
+CASE(wall_clock)
+{
+    struct timeval tv;
+    OK(gettimeofday(&tv, NULL));
+    OK(syscall(SYS_gettimeofday, &tv, NULL));
+    CHECK(tv.tv_sec > 1700000000); /* after 2023 */
+    CHECK(labs(time(NULL) - tv.tv_sec) <= 1);
+    CHECK(labs((long)syscall(SYS_time, NULL) - tv.tv_sec) <= 1);
+}
+
+static volatile uint64_t latest;
+static volatile int backwards;
+
+static void *watch_clock(void *clock)
+{
+    for (int i = 0; i < 20000; i++) {
+        uint64_t before = __atomic_load_n(&latest, __ATOMIC_SEQ_CST), now = now_ns((clockid_t)(long)clock);
+        if (now < before)
+            backwards++;
+        while (before < now && !__atomic_compare_exchange_n(&latest, (uint64_t *)&before, now, false,
+                                                            __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+            ;
+    }
+    return NULL;
+}
+
+CASE(monotonic_across_threads)
+{
+    pthread_t t[4];
+    latest = 0;
+    backwards = 0;
+    for (int i = 0; i < 4; i++)
+        t[i] = start(watch_clock, (void *)CLOCK_MONOTONIC);
+    for (int i = 0; i < 4; i++)
+        pthread_join(t[i], NULL);
+    VALUE(backwards);
+}
+
+CASE(sleeping)
+{
+    uint64_t begin = now_ns(CLOCK_MONOTONIC);
+    struct timespec t = {.tv_nsec = 20000000}, until;
+    OK(nanosleep(&t, NULL));
+    CHECK(now_ns(CLOCK_MONOTONIC) - begin >= 20000000);
+    begin = now_ns(CLOCK_MONOTONIC);
+    ERROR(clock_nanosleep(CLOCK_MONOTONIC, 0, &t, NULL));
+    CHECK(now_ns(CLOCK_MONOTONIC) - begin >= 20000000);
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += 20000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    ERROR(clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL));
+    CHECK(now_ns(CLOCK_MONOTONIC) >= (uint64_t)until.tv_sec * 1000000000 + until.tv_nsec);
+    ERROR(clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL)); /* past already */
+    clock_gettime(CLOCK_REALTIME, &until);
+    ERROR(clock_nanosleep(CLOCK_REALTIME, TIMER_ABSTIME, &until, NULL));
+    t.tv_nsec = -1;
+    VALUE(nanosleep(&t, NULL));
+    t.tv_nsec = 1000000000;
+    VALUE(nanosleep(&t, NULL));
+    t = (struct timespec){.tv_sec = -1};
+    VALUE(nanosleep(&t, NULL));
+    t = (struct timespec){0};
+    ERROR(clock_nanosleep(77, 0, &t, NULL));
+    OK(nanosleep(&t, NULL));
+}
+
+CASE(sleeps_are_punctual)
+{
+    enum { N = 41 };
+    uint64_t late[N];
+    for (int i = 0; i < N; i++) {
+        uint64_t begin = now_ns(CLOCK_MONOTONIC);
+        struct timespec t = {.tv_nsec = 3000000};
+        nanosleep(&t, NULL);
+        late[i] = now_ns(CLOCK_MONOTONIC) - begin - 3000000;
+        for (int j = i; j > 0 && late[j] < late[j - 1]; j--) {
+            uint64_t swap = late[j];
+            late[j] = late[j - 1];
+            late[j - 1] = swap;
+        }
+    }
+    CHECK((int64_t)late[0] >= 0);
+    CHECK(late[N / 2] < 10000000); /* loose: hosts are shared */
+}
+
+CASE(timer_descriptor)
+{
+    struct itimerspec in = {.it_value = {.tv_nsec = 20000000}}, out;
+    uint64_t ticks = 0;
+    int fd = OK(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC));
+    VALUE(read(fd, &ticks, 8));
+    OK(timerfd_settime(fd, 0, &in, NULL));
+    VALUE(read(fd, &ticks, 8));
+    OK(timerfd_gettime(fd, &out));
+    CHECK(out.it_value.tv_sec == 0 && out.it_value.tv_nsec > 0 && out.it_value.tv_nsec <= 20000000);
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    VALUE(poll(&p, 1, 5000));
+    VALUE(read(fd, &ticks, 8));
+    VALUE(ticks);
+    in.it_interval.tv_nsec = 5000000;
+    in.it_value.tv_nsec = 5000000;
+    OK(timerfd_settime(fd, 0, &in, NULL));
+    sleep_ms(50);
+    VALUE(read(fd, &ticks, 8));
+    CHECK(ticks >= 9);
+    VALUE(read(fd, &ticks, 4));
+    in = (struct itimerspec){0};
+    OK(timerfd_settime(fd, 0, &in, &out)); /* disarm */
+    CHECK(out.it_interval.tv_nsec == 5000000);
+    in.it_value.tv_sec = 1;
+    OK(timerfd_settime(fd, TFD_TIMER_ABSTIME, &in, NULL)); /* the first second after boot: past */
+    VALUE(poll(&p, 1, 1000));
+    VALUE(write(fd, &ticks, 8));
+    VALUE(timerfd_create(77, 0));
+    VALUE(timerfd_create(CLOCK_MONOTONIC, 0x7));
+    in.it_value.tv_nsec = -1;
+    VALUE(timerfd_settime(fd, 0, &in, NULL));
+    VALUE(timerfd_settime(0, 0, &in, NULL));
+    fcntl(fd, F_SETFL, 0);
+    in = (struct itimerspec){.it_value = {.tv_nsec = 20000000}};
+    OK(timerfd_settime(fd, 0, &in, NULL));
+    VALUE(read(fd, &ticks, 8)); /* blocks */
+    VALUE(ticks);
+}
+
+static volatile int alarms;
+
+static void on_alarm(int sig)
+{
+    alarms++;
+}
+
+CASE(interval_timer)
+{
+    struct sigaction action = {.sa_handler = on_alarm};
+    struct itimerval in = {.it_value = {.tv_usec = 20000}}, out;
+    sigaction(SIGALRM, &action, NULL);
+    alarms = 0;
+    OK(setitimer(ITIMER_REAL, &in, NULL));
+    OK(getitimer(ITIMER_REAL, &out));
+    CHECK(out.it_value.tv_sec == 0 && out.it_value.tv_usec > 0 && out.it_value.tv_usec <= 20000);
+    VALUE(pause());
+    VALUE(alarms);
+    in.it_interval.tv_usec = in.it_value.tv_usec = 10000;
+    OK(setitimer(ITIMER_REAL, &in, NULL));
+    while (alarms < 4)
+        pause();
+    in = (struct itimerval){0};
+    OK(setitimer(ITIMER_REAL, &in, &out));
+    CHECK(out.it_interval.tv_usec == 10000);
+    VALUE(setitimer(77, &in, NULL));
+    in.it_value.tv_usec = 1000000;
+    VALUE(setitimer(ITIMER_REAL, &in, NULL));
+    VALUE(alarm(100));
+    VALUE(alarm(0));
+}
+
+CASE(posix_timer)
+{
+    struct sigaction action = {.sa_handler = on_alarm};
+    struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1};
+    struct itimerspec in = {.it_value = {.tv_nsec = 20000000}};
+    timer_t timer;
+    sigaction(SIGUSR1, &action, NULL);
+    alarms = 0;
+    OK(timer_create(CLOCK_MONOTONIC, &event, &timer));
+    OK(timer_settime(timer, 0, &in, NULL));
+    CHECK(wait_for(&alarms, 1));
+    VALUE(timer_getoverrun(timer));
+    OK(timer_delete(timer));
+}
+
+CASE(processor_time)
+{
+    struct rusage self, thread;
+    struct tms t;
+    uint64_t begin = now_ns(CLOCK_THREAD_CPUTIME_ID), wall = now_ns(CLOCK_MONOTONIC);
+    while (now_ns(CLOCK_MONOTONIC) - wall < 100000000)
+        ;
+    CHECK(now_ns(CLOCK_THREAD_CPUTIME_ID) - begin > 5000000);
+    begin = now_ns(CLOCK_THREAD_CPUTIME_ID);
+    sleep_ms(100);
+    CHECK(now_ns(CLOCK_THREAD_CPUTIME_ID) - begin < 50000000); /* sleeping costs nothing */
+    OK(getrusage(RUSAGE_SELF, &self));
+    OK(getrusage(RUSAGE_THREAD, &thread));
+    OK(getrusage(RUSAGE_CHILDREN, &self));
+    CHECK(self.ru_utime.tv_sec == 0 && self.ru_utime.tv_usec == 0);
+    VALUE(getrusage(77, &self));
+    CHECK(thread.ru_utime.tv_sec * 1000000 + thread.ru_utime.tv_usec + thread.ru_stime.tv_sec * 1000000 +
+              thread.ru_stime.tv_usec >
+          5000);
+    CHECK(times(&t) > 0 && t.tms_utime + t.tms_stime >= 0 && t.tms_cutime == 0);
+    clockid_t id;
+    ERROR(pthread_getcpuclockid(pthread_self(), &id));
+    CHECK(now_ns(id) > 5000000);
+    ERROR(clock_getcpuclockid(0, &id));
+    CHECK(now_ns(id) > 5000000);
+}
