@@ -267,3 +267,5 @@ $(B)/benchmarks/micro: benchmarks/micro/micro.c $(B)/.deps
 bench: all $(B)/benchmarks/boot/Boot.jar $(B)/benchmarks/boot/idle $(B)/benchmarks/micro
 	benchmarks/boot/run
 	benchmarks/micro/run
+
+include tests/tests.mk
