@@ -92,7 +92,7 @@ public final class Main {
 
     private static void management() throws Exception {
         MemoryMXBean memory = ManagementFactory.getMemoryMXBean();
-        Suite.check(memory.getHeapMemoryUsage().getUsed() > 0 && memory.getHeapMemoryUsage().getMax() > 0, "heap");
+        Suite.check(memory.getHeapMemoryUsage().getCommitted() > 0 && memory.getHeapMemoryUsage().getMax() > 0, "heap");
         ThreadMXBean threads = ManagementFactory.getThreadMXBean();
         Suite.check(threads.getThreadCount() >= 3 && threads.findDeadlockedThreads() == null, "threads");
         ThreadInfo me = threads.getThreadInfo(Thread.currentThread().getId(), 100);
