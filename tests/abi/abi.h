@@ -1,16 +1,16 @@
 /* The ABI suite: one program, many cases, the same output wanted on Linux and on Moka.
  *
- * A case is a function that prints lines through the macros below. Nothing it prints may depend on the run: no
- * addresses, no descriptor numbers, no times; facts about them instead ("starts where asked: yes"). Linux is the
- * oracle: the runner runs the same binary on the host and on Moka and compares the lines case by case.
+ * A case is a function that prints lines through the macros below. Nothing it prints may depend on the run:
+ * no addresses, no descriptor numbers, no times; facts about them instead ("starts where asked: yes"). Linux
+ * is the oracle: the runner runs the same binary on the host and on Moka and compares the lines case by case.
  *
- *     CASE(name) { ... }      shares a process with other cases. It must put back what it changes in the process;
- *                             the driver restores signal actions, mask, directory, umask and descriptors after it.
+ *     CASE(name) { ... }      shares a process with other cases. It must put back what it changes in the
+ * process; the driver restores signal actions, mask, directory, umask and descriptors after it.
  *     CASE_ENDS(name) { ... } ends the process, or leaves it unusable: gets a process (a VM) of its own.
  *     CASE_MOKA(name) { ... } means nothing on Linux (the random calls): runs on Moka only, must print "ok".
  *
- * A case that crashes prints "crash: ..." and the driver goes on; one that hangs prints "hang" and ends the program
- * with status 99, and the runner starts another one with the cases that are left.
+ * A case that crashes prints "crash: ..." and the driver goes on; one that hangs prints "hang" and ends the
+ * program with status 99, and the runner starts another one with the cases that are left.
  */
 #ifndef MOKA_TESTS_ABI_H
 #define MOKA_TESTS_ABI_H
@@ -45,13 +45,13 @@ struct abi_case {
 
 void abi_register(struct abi_case *c);
 
-#define ABI_CASE(id, its_kind)                                                                                       \
-    static void id(void);                                                                                            \
-    __attribute__((constructor)) static void register_##id(void)                                                     \
-    {                                                                                                                \
-        static struct abi_case self = {.name = #id, .kind = its_kind, .run = id};                                    \
-        abi_register(&self);                                                                                         \
-    }                                                                                                                \
+#define ABI_CASE(id, its_kind)                                                                               \
+    static void id(void);                                                                                    \
+    __attribute__((constructor)) static void register_##id(void)                                             \
+    {                                                                                                        \
+        static struct abi_case self = {.name = #id, .kind = its_kind, .run = id};                            \
+        abi_register(&self);                                                                                 \
+    }                                                                                                        \
     static void id(void)
 #define CASE(id)      ABI_CASE(id, ABI_SHARED)
 #define CASE_ENDS(id) ABI_CASE(id, ABI_ENDS)
@@ -77,12 +77,12 @@ bool show_fact(const char *text, bool fact);
 #define CHECK(fact) show_fact(#fact, (fact))
 
 /* Ends the case when a step that everything after it needs has failed. */
-#define NEED(fact)                                                                                                   \
-    do {                                                                                                             \
-        if (!(fact)) {                                                                                               \
-            say("cannot go on: %s (%s)", #fact, errname(errno));                                                     \
-            return;                                                                                                  \
-        }                                                                                                            \
+#define NEED(fact)                                                                                           \
+    do {                                                                                                     \
+        if (!(fact)) {                                                                                       \
+            say("cannot go on: %s (%s)", #fact, errname(errno));                                             \
+            return;                                                                                          \
+        }                                                                                                    \
     } while (0)
 
 /* ---- faults ---- */

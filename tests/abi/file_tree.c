@@ -221,8 +221,8 @@ CASE(stat_fields)
     OK(stat("f", &s));
     OK(fstat(fd, &t));
     CHECK(s.st_ino == t.st_ino && s.st_dev == t.st_dev && s.st_ino != 0);
-    say("mode %o size %ld links %ld uid %d gid %d rdev %ld", s.st_mode, (long)s.st_size, (long)s.st_nlink, s.st_uid,
-        s.st_gid, (long)s.st_rdev);
+    say("mode %o size %ld links %ld uid %d gid %d rdev %ld", s.st_mode, (long)s.st_size, (long)s.st_nlink,
+        s.st_uid, s.st_gid, (long)s.st_rdev);
     CHECK(s.st_blksize >= 512 && s.st_blocks >= 1 && s.st_blocks <= 16);
     CHECK(labs(s.st_mtim.tv_sec - time(NULL)) <= 2 && labs(s.st_ctim.tv_sec - time(NULL)) <= 2);
     OK(stat("/dev/null", &s));
@@ -328,7 +328,8 @@ CASE(changing_modes)
 
 CASE(changing_times)
 {
-    struct timespec times[2] = {{.tv_sec = 1000000000, .tv_nsec = 123456789}, {.tv_sec = 1100000000, .tv_nsec = 5}};
+    struct timespec times[2] = {{.tv_sec = 1000000000, .tv_nsec = 123456789},
+                                {.tv_sec = 1100000000, .tv_nsec = 5}};
     struct stat s;
     spit("f", "");
     OK(utimensat(AT_FDCWD, "f", times, 0));
@@ -426,8 +427,8 @@ CASE(watching)
     char buffer[64];
     mkdir("d", 0755);
     int fd = OK(inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
-    int watch = OK(inotify_add_watch(fd, "d", IN_CREATE | IN_DELETE | IN_MODIFY | IN_MOVE | IN_ATTRIB |
-                                                  IN_CLOSE_WRITE | IN_DELETE_SELF));
+    int watch = OK(inotify_add_watch(
+        fd, "d", IN_CREATE | IN_DELETE | IN_MODIFY | IN_MOVE | IN_ATTRIB | IN_CLOSE_WRITE | IN_DELETE_SELF));
     VALUE(read(fd, buffer, sizeof(buffer)));
     spit("d/f", "text");
     show_events(fd);

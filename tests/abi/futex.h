@@ -1,4 +1,5 @@
-/* futex operations, by Linux's names (uapi linux/futex.h; the musl wrapper compiler sees no kernel headers). */
+/* futex operations, by Linux's names (uapi linux/futex.h; the musl wrapper compiler sees no kernel headers).
+ */
 #ifndef MOKA_TESTS_ABI_FUTEX_H
 #define MOKA_TESTS_ABI_FUTEX_H
 
@@ -30,14 +31,14 @@
 #define FUTEX_TID_MASK 0x3fffffff
 
 /* FUTEX_WAKE_OP's third argument: *at2 = *at2 OP value; wake there when the old one CMP compare. */
-#define FUTEX_OP_SET                        0
-#define FUTEX_OP_ADD                        1
-#define FUTEX_OP_OR                         2
-#define FUTEX_OP_ANDN                       3
-#define FUTEX_OP_XOR                        4
-#define FUTEX_OP_CMP_EQ                     0
-#define FUTEX_OP_CMP_NE                     1
-#define FUTEX_OP_CMP_GT                     4
+#define FUTEX_OP_SET                      0
+#define FUTEX_OP_ADD                      1
+#define FUTEX_OP_OR                       2
+#define FUTEX_OP_ANDN                     3
+#define FUTEX_OP_XOR                      4
+#define FUTEX_OP_CMP_EQ                   0
+#define FUTEX_OP_CMP_NE                   1
+#define FUTEX_OP_CMP_GT                   4
 #define FUTEX_OP(op, value, cmp, compare) (((op) << 28) | ((cmp) << 24) | ((value) << 12) | (compare))
 
 #endif

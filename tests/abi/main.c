@@ -120,7 +120,8 @@ static void catch_crashes(void)
         sigaction(signals[i], &action, NULL);
 }
 
-/* In a thread of its own: a case that changes its thread (name, mask, affinity, stack) takes that along when it ends. */
+/* In a thread of its own: a case that changes its thread (name, mask, affinity, stack) takes that along when
+ * it ends. */
 static void *run_in_thread(void *arg)
 {
     struct abi_case *c = arg;

@@ -39,8 +39,10 @@ CASE(map_bad_arguments)
     VALUE(syscall(SYS_mmap, NULL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 1));
     VALUE(syscall(SYS_mmap, p + 1, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
     VALUE(syscall(SYS_mmap, NULL, ~0UL - PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-    VALUE(syscall(SYS_mmap, 0x7ffffffff000UL, 4 * PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
-    VALUE(syscall(SYS_mmap, 0xffff800000000000UL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
+    VALUE(syscall(SYS_mmap, 0x7ffffffff000UL, 4 * PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
+                  -1, 0));
+    VALUE(syscall(SYS_mmap, 0xffff800000000000UL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
+                  -1, 0));
     VALUE(syscall(SYS_munmap, p + 1, PAGE));
     VALUE(syscall(SYS_munmap, p, 0));
     VALUE(syscall(SYS_munmap, p, ~0UL));
@@ -146,7 +148,8 @@ CASE(map_32bit)
 
 CASE(map_low_address)
 {
-    char *p = map((void *)(1UL << 30), 16 * PAGE, PROT_READ | PROT_WRITE, 0); /* compressed references want this */
+    char *p =
+        map((void *)(1UL << 30), 16 * PAGE, PROT_READ | PROT_WRITE, 0); /* compressed references want this */
     CHECK(p == (void *)(1UL << 30));
     p[0] = 1;
     OK(munmap(p, 16 * PAGE));

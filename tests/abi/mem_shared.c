@@ -131,7 +131,8 @@ CASE(memfd)
     VALUE(syscall(SYS_memfd_create, NULL, 0));
 }
 
-/* ZGC of JDK 17: one memfd, three mappings of the heap, PROT_NONE reservations replaced by MAP_FIXED views. */
+/* ZGC of JDK 17: one memfd, three mappings of the heap, PROT_NONE reservations replaced by MAP_FIXED views.
+ */
 CASE(memfd_three_views)
 {
     int fd = memfd_create("java_heap", MFD_CLOEXEC);
@@ -141,8 +142,8 @@ CASE(memfd_three_views)
     for (int i = 0; i < 3; i++) {
         base[i] = mmap(NULL, 64 * GB, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         NEED(base[i] != MAP_FAILED);
-        right = right && mmap(base[i] + GB, 2 * MB, PROT_READ | PROT_WRITE, MAP_FIXED | MAP_SHARED, fd, 6 * MB) ==
-                             base[i] + GB;
+        right = right && mmap(base[i] + GB, 2 * MB, PROT_READ | PROT_WRITE, MAP_FIXED | MAP_SHARED, fd,
+                              6 * MB) == base[i] + GB;
     }
     CHECK(right);
     strcpy(base[0] + GB + 100, "object");
@@ -150,8 +151,8 @@ CASE(memfd_three_views)
     OK(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 6 * MB, 2 * MB));
     CHECK(base[1][GB + 100] == 0 && base[2][GB + 100] == 0);
     OK(fallocate(fd, 0, 6 * MB, 2 * MB));
-    CHECK(mmap(base[0] + GB, 2 * MB, PROT_NONE, MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) ==
-          base[0] + GB);
+    CHECK(mmap(base[0] + GB, 2 * MB, PROT_NONE, MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+               0) == base[0] + GB);
     show_fault("view taken away", fault_read(base[0] + GB), base[0] + GB);
     for (int i = 0; i < 3; i++)
         munmap(base[i], 64 * GB);

@@ -469,7 +469,8 @@ CASE(pass_descriptor)
     int s[2], got = -1;
     char c = 0, control[CMSG_SPACE(sizeof(int))] = "";
     struct iovec io = {"x", 1};
-    struct msghdr m = {.msg_iov = &io, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
+    struct msghdr m = {
+        .msg_iov = &io, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
     OK(socketpair(AF_UNIX, SOCK_STREAM, 0, s));
     int fd = open("f", O_RDWR | O_CREAT, 0644);
     struct cmsghdr *h = CMSG_FIRSTHDR(&m);

@@ -1,7 +1,7 @@
 /* Random system calls with hostile arguments: the kernel must neither panic nor hang, and go on working.
  *
- * Environment: RANDOM_SEED (printed at the start, so that a run can be repeated), RANDOM_CALLS. Moka only: on a real
- * Linux as root this program would do harm.
+ * Environment: RANDOM_SEED (printed at the start, so that a run can be repeated), RANDOM_CALLS. Moka only: on
+ * a real Linux as root this program would do harm.
  */
 #include "abi.h"
 
@@ -12,14 +12,49 @@ enum { THREADS = 4, ARENA = 1 << 20 };
 
 /* Calls that end or stop the program by design, or that say nothing about robustness when they do. */
 static const int kept_out[] = {
-    SYS_exit,      SYS_exit_group,   SYS_reboot,     SYS_kill,           SYS_tkill,          SYS_tgkill,
-    SYS_pause,     SYS_rt_sigsuspend, SYS_rt_sigreturn, SYS_rt_sigtimedwait, SYS_rt_sigqueueinfo, SYS_rt_tgsigqueueinfo,
-    SYS_execve,    SYS_execveat,     SYS_clone,      SYS_clone3,         SYS_fork,           SYS_vfork,
-    SYS_arch_prctl, SYS_set_robust_list, SYS_set_tid_address, SYS_wait4, SYS_waitid,       SYS_alarm,
-    SYS_setitimer, SYS_timer_settime, SYS_timer_create, SYS_sigaltstack, SYS_rt_sigaction,  SYS_rt_sigprocmask,
-    SYS_rseq,      SYS_sched_setaffinity, SYS_setrlimit, SYS_prlimit64, SYS_close_range,    SYS_pidfd_send_signal,
-    SYS_mlockall,  SYS_setpriority,  SYS_chroot,     SYS_brk,
-    SYS_sched_setscheduler, SYS_sched_setattr, SYS_sched_setparam,
+    SYS_exit,
+    SYS_exit_group,
+    SYS_reboot,
+    SYS_kill,
+    SYS_tkill,
+    SYS_tgkill,
+    SYS_pause,
+    SYS_rt_sigsuspend,
+    SYS_rt_sigreturn,
+    SYS_rt_sigtimedwait,
+    SYS_rt_sigqueueinfo,
+    SYS_rt_tgsigqueueinfo,
+    SYS_execve,
+    SYS_execveat,
+    SYS_clone,
+    SYS_clone3,
+    SYS_fork,
+    SYS_vfork,
+    SYS_arch_prctl,
+    SYS_set_robust_list,
+    SYS_set_tid_address,
+    SYS_wait4,
+    SYS_waitid,
+    SYS_alarm,
+    SYS_setitimer,
+    SYS_timer_settime,
+    SYS_timer_create,
+    SYS_sigaltstack,
+    SYS_rt_sigaction,
+    SYS_rt_sigprocmask,
+    SYS_rseq,
+    SYS_sched_setaffinity,
+    SYS_setrlimit,
+    SYS_prlimit64,
+    SYS_close_range,
+    SYS_pidfd_send_signal,
+    SYS_mlockall,
+    SYS_setpriority,
+    SYS_chroot,
+    SYS_brk,
+    SYS_sched_setscheduler,
+    SYS_sched_setattr,
+    SYS_sched_setparam,
 };
 
 /* Calls that sleep when told to: given only small or bad times (see time_argument). */
@@ -39,7 +74,8 @@ struct source {
     volatile int last; /* the call being made */
 };
 
-static uint64_t next(struct source *s) /* xorshift64*: Vigna, "An experimental exploration of Marsaglia's xorshift" */
+static uint64_t
+next(struct source *s) /* xorshift64*: Vigna, "An experimental exploration of Marsaglia's xorshift" */
 {
     s->state ^= s->state >> 12;
     s->state ^= s->state << 25;
@@ -107,7 +143,8 @@ static bool standard(long fd)
     return (unsigned)(int)fd < 3;
 }
 
-/* Makes the call harmless to the test itself: sleeps short, standard descriptors and the own code left alone. */
+/* Makes the call harmless to the test itself: sleeps short, standard descriptors and the own code left alone.
+ */
 static bool tame(struct source *s, int nr, long *a)
 {
     switch (nr) {

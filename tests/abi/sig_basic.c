@@ -110,7 +110,8 @@ CASE(mask_and_pending)
     sigfillset(&set);
     OK(pthread_sigmask(SIG_SETMASK, &set, NULL));
     OK(pthread_sigmask(SIG_SETMASK, NULL, &old));
-    CHECK(sigismember(&old, SIGKILL) == 0 && sigismember(&old, SIGSTOP) == 0 && sigismember(&old, SIGTERM) == 1);
+    CHECK(sigismember(&old, SIGKILL) == 0 && sigismember(&old, SIGSTOP) == 0 &&
+          sigismember(&old, SIGTERM) == 1);
     VALUE(syscall(SYS_rt_sigprocmask, 77, &set, NULL, 8));
     VALUE(syscall(SYS_rt_sigprocmask, SIG_BLOCK, 16, NULL, 8));
     VALUE(syscall(SYS_rt_sigprocmask, SIG_BLOCK, &set, NULL, 16));

@@ -82,7 +82,8 @@ CASE(fault_error_codes)
     __asm__ volatile("movb %%al, (%0)" ::"b"(p) : "memory"); /* 88 03: two bytes */
     say("write to a page that is there: error %lld", registers[REG_ERR]);
     __asm__ volatile("movb %%al, (%0)" ::"b"(p + PAGE) : "memory");
-    say("write to one never touched: error %lld at %ld", registers[REG_ERR] & ~1LL, (long)(last_addr - (uintptr_t)p));
+    say("write to one never touched: error %lld at %ld", registers[REG_ERR] & ~1LL,
+        (long)(last_addr - (uintptr_t)p));
     munmap(p, 2 * PAGE);
     __asm__ volatile("movb %%al, (%0)" ::"b"(p) : "memory");
     say("write to nothing: error %lld", registers[REG_ERR]);
@@ -99,7 +100,8 @@ static void edit_registers(int sig, siginfo_t *info, void *context)
     r[REG_RAX] = r[REG_RAX] + r[REG_R15];
     r[REG_R12] = 0x1212121212121212;
     r[REG_EFL] |= 1; /* carry */
-    __asm__ volatile("xor %%r12, %%r12\n\txor %%r15, %%r15\n\txor %%rbx, %%rbx\n\tstc\n\tcld" ::: "r12", "r15", "rbx");
+    __asm__ volatile("xor %%r12, %%r12\n\txor %%r15, %%r15\n\txor %%rbx, %%rbx\n\tstc\n\tcld" ::
+                         : "r12", "r15", "rbx");
 }
 
 CASE(edit_registers_in_handler)
@@ -127,7 +129,8 @@ CASE(edit_registers_in_handler)
 static void jump_away(int sig, siginfo_t *info, void *context)
 {
     ucontext_t *u = context;
-    u->uc_mcontext.gregs[REG_RIP] = u->uc_mcontext.gregs[REG_RDX]; /* as a JVM leaves for its exception stub */
+    u->uc_mcontext.gregs[REG_RIP] =
+        u->uc_mcontext.gregs[REG_RDX]; /* as a JVM leaves for its exception stub */
 }
 
 CASE(implicit_null_checks)
@@ -396,7 +399,8 @@ CASE(alternate_stack)
     handle(SIGUSR1, note_frame, SA_ONSTACK);
     raise(SIGUSR1);
     CHECK(handler_sp > (uintptr_t)alternate && handler_sp < (uintptr_t)alternate + ALTERNATE);
-    CHECK(stack_in_frame.ss_sp == alternate && stack_in_frame.ss_size == ALTERNATE && stack_in_frame.ss_flags == 0);
+    CHECK(stack_in_frame.ss_sp == alternate && stack_in_frame.ss_size == ALTERNATE &&
+          stack_in_frame.ss_flags == 0);
     handle(SIGUSR1, note_frame, 0);
     raise(SIGUSR1);
     CHECK(handler_sp < (uintptr_t)alternate || handler_sp >= (uintptr_t)alternate + ALTERNATE);
@@ -476,7 +480,6 @@ CASE(stack_overflow)
     stack.ss_flags = SS_DISABLE;
     sigaltstack(&stack, NULL);
 }
-
 
 CASE(stack_pages_protected)
 {

@@ -1,4 +1,5 @@
-/* The process and the machine: identity, limits, information, /proc and /sys. Facts about values, not values. */
+/* The process and the machine: identity, limits, information, /proc and /sys. Facts about values, not values.
+ */
 #include "abi.h"
 
 #include <ctype.h>
@@ -41,15 +42,17 @@ CASE(memory_facts)
     CHECK(s.totalram * s.mem_unit > 16 * MB && s.freeram <= s.totalram && s.procs > 0);
     VALUE(syscall(SYS_sysinfo, 8));
     CHECK(sysconf(_SC_PHYS_PAGES) > 4096 && sysconf(_SC_AVPHYS_PAGES) > 100);
-    CHECK(sysconf(_SC_NPROCESSORS_CONF) >= sysconf(_SC_NPROCESSORS_ONLN) && sysconf(_SC_NPROCESSORS_ONLN) >= 1);
+    CHECK(sysconf(_SC_NPROCESSORS_CONF) >= sysconf(_SC_NPROCESSORS_ONLN) &&
+          sysconf(_SC_NPROCESSORS_ONLN) >= 1);
     VALUE(sysconf(_SC_PAGESIZE));
     VALUE(sysconf(_SC_CLK_TCK));
 }
 
 CASE(limits)
 {
-    static const int all[] = {RLIMIT_CPU,   RLIMIT_FSIZE,  RLIMIT_DATA,    RLIMIT_STACK, RLIMIT_CORE,     RLIMIT_RSS,
-                              RLIMIT_NPROC, RLIMIT_NOFILE, RLIMIT_MEMLOCK, RLIMIT_AS,    RLIMIT_SIGPENDING};
+    static const int all[] = {RLIMIT_CPU,     RLIMIT_FSIZE, RLIMIT_DATA,      RLIMIT_STACK,
+                              RLIMIT_CORE,    RLIMIT_RSS,   RLIMIT_NPROC,     RLIMIT_NOFILE,
+                              RLIMIT_MEMLOCK, RLIMIT_AS,    RLIMIT_SIGPENDING};
     struct rlimit l, old;
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
         if (getrlimit(all[i], &l) != 0 || l.rlim_cur > l.rlim_max)
@@ -123,12 +126,13 @@ CASE(unknown_calls)
 CASE(registers_across_calls)
 {
     uint64_t rbx = 0x1111, r12 = 0x2222, rdi = 0, r10 = 0, r8 = 0, rdx = 0, result;
-    __asm__ volatile("mov $0x1111, %%ebx\n\tmov $0x2222, %%r12d\n\tmov $0x33, %%edi\n\tmov $0x44, %%edx\n\t"
-                     "mov $0x55, %%r10d\n\tmov $0x66, %%r8d\n\tmov $39, %%eax\n\tstd\n\tcld\n\tsyscall\n\t"
-                     "mov %%rbx, %1\n\tmov %%r12, %2\n\tmov %%rdi, %3\n\tmov %%rdx, %4\n\tmov %%r10, %5\n\tmov %%r8, %6"
-                     : "=a"(result), "=m"(rbx), "=m"(r12), "=m"(rdi), "=m"(rdx), "=m"(r10), "=m"(r8)
-                     :
-                     : "rbx", "rcx", "r8", "r10", "r11", "r12", "rdx", "rdi", "memory");
+    __asm__ volatile(
+        "mov $0x1111, %%ebx\n\tmov $0x2222, %%r12d\n\tmov $0x33, %%edi\n\tmov $0x44, %%edx\n\t"
+        "mov $0x55, %%r10d\n\tmov $0x66, %%r8d\n\tmov $39, %%eax\n\tstd\n\tcld\n\tsyscall\n\t"
+        "mov %%rbx, %1\n\tmov %%r12, %2\n\tmov %%rdi, %3\n\tmov %%rdx, %4\n\tmov %%r10, %5\n\tmov %%r8, %6"
+        : "=a"(result), "=m"(rbx), "=m"(r12), "=m"(rdi), "=m"(rdx), "=m"(r10), "=m"(r8)
+        :
+        : "rbx", "rcx", "r8", "r10", "r11", "r12", "rdx", "rdi", "memory");
     CHECK(result == getpid());
     say("%lx %lx %lx %lx %lx %lx", rbx, r12, rdi, rdx, r10, r8);
 }
@@ -190,7 +194,8 @@ CASE(proc_self_maps)
     mprotect(mine + PAGE, PAGE, PROT_READ | PROT_WRITE);
     VALUE(slurp("/proc/self/maps", text, sizeof(text)) > 100);
     for (p = text; p != NULL && *p != 0; p = strchr(p, '\n'), p = p != NULL ? p + 1 : NULL) {
-        if (sscanf(p, "%lx-%lx %7s", &low, &high, prot) != 3 || low >= high || low < last || strlen(prot) != 4)
+        if (sscanf(p, "%lx-%lx %7s", &low, &high, prot) != 3 || low >= high || low < last ||
+            strlen(prot) != 4)
             wrong++;
         last = high;
         if (low == (unsigned long)mine + PAGE && high == low + PAGE && strcmp(prot, "rw-p") == 0)
@@ -198,8 +203,8 @@ CASE(proc_self_maps)
     }
     VALUE(wrong);
     VALUE(found);
-    CHECK(strstr(text, "abi") != NULL);      /* the program's own file */
-    CHECK(strstr(text, "[stack]") != NULL);  /* HotSpot finds the primordial stack by this */
+    CHECK(strstr(text, "abi") != NULL);     /* the program's own file */
+    CHECK(strstr(text, "[stack]") != NULL); /* HotSpot finds the primordial stack by this */
     CHECK(strstr(text, "r-xp") != NULL);
     munmap(mine, 3 * PAGE);
     VALUE(slurp("/proc/self/smaps", text, sizeof(text)) > 100);
@@ -208,8 +213,9 @@ CASE(proc_self_maps)
 CASE(proc_self)
 {
     char path[512], link[512] = "";
-    show_lines("/proc/self/status", (const char *const[]){"Name:", "Pid:", "PPid:", "Threads:", "VmSize:", "VmRSS:", "VmPeak:",
-                                                          "VmHWM:", "Cpus_allowed:", "SigBlk:", "SigCgt:", NULL});
+    show_lines("/proc/self/status",
+               (const char *const[]){"Name:", "Pid:", "PPid:", "Threads:", "VmSize:", "VmRSS:", "VmPeak:",
+                                     "VmHWM:", "Cpus_allowed:", "SigBlk:", "SigCgt:", NULL});
     show_lines("/proc/self/limits", (const char *const[]){"Limit", "Max open files", "Max stack size", NULL});
     int n = slurp("/proc/self/stat", text, sizeof(text));
     int fields = 0;
@@ -310,10 +316,12 @@ CASE(proc_self_task)
 
 CASE(proc_machine)
 {
-    show_lines("/proc/meminfo", (const char *const[]){"MemTotal:", "MemFree:", "MemAvailable:", "Buffers:", "Cached:",
-                                                      "SwapTotal:", "SwapFree:", "HugePages_Total:", "Hugepagesize:", NULL});
-    show_lines("/proc/cpuinfo", (const char *const[]){"processor\t: 0", "vendor_id", "model name", "flags", "cpu MHz",
-                                                      "cpu cores", "physical id", "siblings", NULL});
+    show_lines("/proc/meminfo",
+               (const char *const[]){"MemTotal:", "MemFree:", "MemAvailable:", "Buffers:", "Cached:",
+                                     "SwapTotal:", "SwapFree:", "HugePages_Total:", "Hugepagesize:", NULL});
+    show_lines("/proc/cpuinfo",
+               (const char *const[]){"processor\t: 0", "vendor_id", "model name", "flags", "cpu MHz",
+                                     "cpu cores", "physical id", "siblings", NULL});
     show_lines("/proc/stat", (const char *const[]){"cpu  ", "cpu0 ", "btime ", "ctxt ", "processes ", NULL});
     double one, five, fifteen;
     slurp("/proc/loadavg", text, sizeof(text));
@@ -324,10 +332,11 @@ CASE(proc_machine)
     VALUE(sscanf(text, "%lf %lf", &one, &five));
     VALUE(slurp("/proc/mounts", text, sizeof(text)) > 0);
     VALUE(slurp("/proc/filesystems", text, sizeof(text)) > 0);
-    static const char *const numbers[] = {"/proc/sys/vm/overcommit_memory",   "/proc/sys/vm/max_map_count",
-                                          "/proc/sys/kernel/threads-max",     "/proc/sys/kernel/pid_max",
-                                          "/proc/sys/kernel/random/entropy_avail", "/proc/sys/fs/file-max",
-                                          "/proc/sys/net/core/somaxconn",     NULL};
+    static const char *const numbers[] = {
+        "/proc/sys/vm/overcommit_memory",        "/proc/sys/vm/max_map_count",
+        "/proc/sys/kernel/threads-max",          "/proc/sys/kernel/pid_max",
+        "/proc/sys/kernel/random/entropy_avail", "/proc/sys/fs/file-max",
+        "/proc/sys/net/core/somaxconn",          NULL};
     for (int i = 0; numbers[i] != NULL; i++) {
         long n = -1;
         slurp(numbers[i], text, sizeof(text));
@@ -342,14 +351,17 @@ CASE(sys_machine)
 {
     char buffer[64];
     static const char *const ranges[] = {"/sys/devices/system/cpu/online", "/sys/devices/system/cpu/possible",
-                                         "/sys/devices/system/cpu/present", "/sys/devices/system/node/online"};
+                                         "/sys/devices/system/cpu/present",
+                                         "/sys/devices/system/node/online"};
     for (int i = 0; i < 4; i++) {
         slurp(ranges[i], buffer, sizeof(buffer));
-        say("%s: %s", ranges[i], buffer[0] == '0' && (buffer[1] == '-' || buffer[1] == '\n') ? "from 0" : "wrong");
+        say("%s: %s", ranges[i],
+            buffer[0] == '0' && (buffer[1] == '-' || buffer[1] == '\n') ? "from 0" : "wrong");
     }
     CHECK(access("/sys/devices/system/cpu/cpu0", F_OK) == 0);
     slurp("/sys/kernel/mm/transparent_hugepage/enabled", buffer, sizeof(buffer));
-    CHECK(strchr(buffer, '[') != NULL && strstr(buffer, "madvise") != NULL && strstr(buffer, "never") != NULL);
+    CHECK(strchr(buffer, '[') != NULL && strstr(buffer, "madvise") != NULL &&
+          strstr(buffer, "never") != NULL);
     VALUE(slurp("/sys/kernel/mm/transparent_hugepage/shmem_enabled", buffer, sizeof(buffer)) > 0);
     slurp("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size", buffer, sizeof(buffer));
     VALUE(atoi(buffer));

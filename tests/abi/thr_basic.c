@@ -377,5 +377,3 @@ CASE_ENDS(exit_while_others_run)
     say("leaving");
     exit(3);
 }
-
-

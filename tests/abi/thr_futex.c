@@ -173,11 +173,13 @@ CASE(futex_wake_op)
     struct waiter w[2];
     begin_waiters(w, 2, FUTEX_WAIT_PRIVATE, 0);
     other = 10;
-    VALUE(futex(&other, FUTEX_WAKE_OP_PRIVATE, 1, (void *)5, &word,
-                FUTEX_OP(FUTEX_OP_ADD, 3, FUTEX_OP_CMP_EQ, 1))); /* word += 3; its old value is 1: wakes there */
+    VALUE(futex(
+        &other, FUTEX_WAKE_OP_PRIVATE, 1, (void *)5, &word,
+        FUTEX_OP(FUTEX_OP_ADD, 3, FUTEX_OP_CMP_EQ, 1))); /* word += 3; its old value is 1: wakes there */
     VALUE(word);
     VALUE(came_out(w, 2));
-    VALUE(futex(&other, FUTEX_WAKE_OP_PRIVATE, 1, (void *)5, &word, FUTEX_OP(FUTEX_OP_SET, 9, FUTEX_OP_CMP_GT, 100)));
+    VALUE(futex(&other, FUTEX_WAKE_OP_PRIVATE, 1, (void *)5, &word,
+                FUTEX_OP(FUTEX_OP_SET, 9, FUTEX_OP_CMP_GT, 100)));
     VALUE(word);
     futex(&other, FUTEX_WAKE_OP_PRIVATE, 1, (void *)1, &word, FUTEX_OP(FUTEX_OP_OR, 6, FUTEX_OP_CMP_NE, 0));
     VALUE(word);

@@ -26,8 +26,8 @@ void say(const char *format, ...)
     errno = saved;
 }
 
-#define NAME_OF(e)                                                                                                   \
-    case e:                                                                                                          \
+#define NAME_OF(e)                                                                                           \
+    case e:                                                                                                  \
         return #e
 
 const char *errname(int error)
