@@ -70,6 +70,30 @@ static void grow(struct vm_object *obj, u64 size)
     mutex_unlock(&obj->lock);
 }
 
+/* Memory that files leave to the rest of the system: 1/32 of it. */
+static int check_space(void)
+{
+    struct phys_stats mem;
+    phys_stats(&mem);
+    return mem.free_pages + mem.cache_pages < mem.total_pages / 32 ? -ENOSPC : 0;
+}
+
+/* What seals and memory allow of writing [at, at + n): the bytes, or -EPERM, -ENOSPC. */
+static ssize_t check_write(struct inode *inode, u64 at, size_t n)
+{
+    u32 seals = mem_of(inode)->seals;
+    u64 size = inode->object.size;
+    if (likely(at + n <= size && !seals))
+        return n;
+    if (seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE))
+        return -EPERM;
+    if ((seals & F_SEAL_GROW) && at + n > size)
+        return at < size ? (ssize_t)(size - at) : -EPERM;
+    bool new_pages = ALIGN_UP(at + n, PAGE_SIZE) > ALIGN_UP(size, PAGE_SIZE);
+    int err = new_pages ? check_space() : 0;
+    return err ? err : (ssize_t)n;
+}
+
 /* The inode lock is held. */
 static ssize_t write_locked(struct inode *inode, struct iov_iter *it, u64 *pos)
 {
@@ -103,7 +127,11 @@ static ssize_t mem_write(struct file *f, struct iov_iter *it, u64 *pos)
     if (!n) {
         if (it->left > (u64)INT64_MAX - at)
             it->left = (u64)INT64_MAX - at;
-        n = write_locked(inode, it, &at);
+        n = check_write(inode, at, it->left);
+        if (n > 0) {
+            it->left = n;
+            n = write_locked(inode, it, &at);
+        }
     }
     if (n > 0)
         *pos = at;
@@ -185,13 +213,12 @@ static int punch(struct inode *inode, u64 start, u64 end)
 /* Memory for every page of the range, as posix_fallocate promises. */
 static int reserve(struct vm_object *obj, u64 start, u64 end)
 {
-    struct phys_stats mem;
-    phys_stats(&mem);
-    if ((end - start) >> PAGE_SHIFT > mem.free_pages)
-        return -ENOSPC;
-    for (u64 i = start >> PAGE_SHIFT; i <= (end - 1) >> PAGE_SHIFT; i++) {
+    u64 first = start >> PAGE_SHIFT;
+    for (u64 i = first; i <= (end - 1) >> PAGE_SHIFT; i++) {
         struct page *page;
-        int err = vm_object_page(obj, i, true, &page);
+        int err = (i - first) % 64 ? 0 : check_space();
+        if (!err)
+            err = vm_object_page(obj, i, true, &page);
         if (err)
             return err == -ENOMEM ? -ENOSPC : err;
         page_put(page);
@@ -201,7 +228,12 @@ static int reserve(struct vm_object *obj, u64 start, u64 end)
 
 static int allocate_locked(struct inode *inode, int mode, u64 off, u64 end)
 {
+    u32 seals = mem_of(inode)->seals;
     int err = 0;
+    if ((seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) && (mode & (FALLOC_PUNCH_HOLE | FALLOC_ZERO_RANGE)))
+        return -EPERM;
+    if ((seals & F_SEAL_GROW) && end > inode->object.size)
+        return -EPERM;
     if (mode & (FALLOC_PUNCH_HOLE | FALLOC_ZERO_RANGE))
         err = punch(inode, off, end);
     if (!err && !(mode & FALLOC_PUNCH_HOLE))
@@ -242,10 +274,68 @@ const struct file_ops mem_file_ops = {
 
 /* ---- memfd ---- */
 
+/* What kernel/linux passes on of fcntl(2). */
+#define FCNTL_ADD_SEALS (0xfc000000u | 1033)
+#define FCNTL_GET_SEALS (0xfc000000u | 1034)
+#define SEALS_KNOWN     (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)
+
+static bool mapped_writable(struct vm_object *obj)
+{
+    struct vm_area *a;
+    bool found = false;
+    mutex_lock(&obj->lock);
+    list_for_each(a, &obj->areas, object_link) found |= (a->flags & VM_SHARED) && (a->flags & VM_MAYWRITE);
+    mutex_unlock(&obj->lock);
+    return found;
+}
+
+static int add_seals(struct file *f, u32 seals)
+{
+    struct mem_inode *mem = mem_of(f->inode);
+    if (seals & ~SEALS_KNOWN)
+        return -EINVAL;
+    if ((f->flags & O_ACCMODE) == O_RDONLY)
+        return -EPERM;
+    mutex_lock(&f->inode->lock);
+    int err = mem->seals & F_SEAL_SEAL ? -EPERM : 0;
+    if (!err && (seals & ~mem->seals & F_SEAL_WRITE) && mapped_writable(&f->inode->object))
+        err = -EBUSY;
+    if (!err)
+        mem->seals |= seals;
+    mutex_unlock(&f->inode->lock);
+    return err;
+}
+
+static s64 memfd_ioctl(struct file *f, u32 cmd, u64 arg)
+{
+    if (cmd == FCNTL_ADD_SEALS)
+        return add_seals(f, arg);
+    return cmd == FCNTL_GET_SEALS ? (s64)mem_of(f->inode)->seals : -ENOTTY;
+}
+
+static int memfd_mmap(struct file *f, u64 offset, u64 len, u32 area_flags, struct vm_object **obj)
+{
+    bool writable = (area_flags & VM_SHARED) && (area_flags & (VM_WRITE | VM_MAYWRITE));
+    u32 seals = mem_of(f->inode)->seals;
+    if (writable && (seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)))
+        return -EPERM;
+    return mem_mmap(f, offset, len, area_flags, obj);
+}
+
+static const struct file_ops memfd_ops = {
+    .read = mem_read,
+    .write = mem_write,
+    .seek = mem_seek,
+    .ioctl = memfd_ioctl,
+    .mmap = memfd_mmap,
+    .fsync = mem_fsync,
+    .allocate = mem_allocate,
+};
+
 static struct mount memfd_mount = {
     .type = "tmpfs", .source = "tmpfs", .dev = 1, .next_ino = 1, .magic = 0x01021994};
 
-int vfs_memfd(const char *name, u32 flags, bool huge, struct file **out)
+int vfs_memfd(const char *name, bool sealable, bool huge, struct file **out)
 {
     char path[NAME_MAX + 32];
     struct inode *inode = mem_inode_create(&memfd_mount, S_IFREG | 0777, 0);
@@ -253,8 +343,10 @@ int vfs_memfd(const char *name, u32 flags, bool huge, struct file **out)
         return -ENOMEM;
     inode->nlink = 0;
     inode->object.huge = huge;
+    inode->file_ops = &memfd_ops;
+    mem_of(inode)->seals = sealable ? 0 : F_SEAL_SEAL;
     snprintf(path, sizeof(path), "/memfd:%s (deleted)", name);
-    struct file *f = file_create(&mem_file_ops, O_RDWR | O_LARGEFILE | flags, inode, path, NULL);
+    struct file *f = file_create(&memfd_ops, O_RDWR | O_LARGEFILE, inode, path, NULL);
     inode_put(inode);
     if (!f)
         return -ENOMEM;

@@ -607,6 +607,9 @@ static int mem_setattr(struct inode *inode, const struct vfs_stat *st, u32 which
     if (!(which & VFS_SET_SIZE))
         return 0;
     struct mem_inode *mem = mem_of(inode);
+    u32 sealed = st->size < inode->object.size ? F_SEAL_SHRINK : F_SEAL_GROW;
+    if ((mem->seals & sealed) && st->size != inode->object.size)
+        return -EPERM;
     mem->image_limit = MIN(mem->image_limit, st->size);
     return vm_object_truncate(&inode->object, st->size);
 }

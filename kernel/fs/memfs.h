@@ -29,6 +29,7 @@ struct mem_inode {
     bool linkable;             /* O_TMPFILE: may get a first name */
     bool loaded;               /* directories: entries of the image are in the tree */
     struct erofs_inode *image; /* where it lies in the image; NULL: only in memory */
+    u32 seals;                 /* memfds: F_SEAL_*; guarded by the inode lock */
     u64 image_limit;           /* files: bytes that still come from the image; guarded by the inode lock */
     struct tree_node nid_node; /* in the table of loaded image inodes */
     const struct synth_dir_ops *dynamic; /* computed entries besides those of the tree */
@@ -39,6 +40,13 @@ static inline struct mem_inode *mem_of(struct inode *inode)
 {
     return container_of(inode, struct mem_inode, inode);
 }
+
+/* fcntl(2), F_ADD_SEALS */
+#define F_SEAL_SEAL         1u
+#define F_SEAL_SHRINK       2u
+#define F_SEAL_GROW         4u
+#define F_SEAL_WRITE        8u
+#define F_SEAL_FUTURE_WRITE 16u
 
 extern const struct inode_ops mem_dir_ops;   /* writable */
 extern const struct inode_ops mem_fixed_ops; /* entries come and go only by mem_add: /proc, /sys */

@@ -259,7 +259,9 @@ ssize_t vfs_path_name(struct vfs_path p, char *buf, size_t size)
     static const char deleted[] = " (deleted)";
     size_t at = size;
     mutex_lock(&rename_lock);
-    bool gone = p.dentry->unlinked && p.dentry->parent;
+    /* A directory of a volume may have been removed by another dentry of the same name. */
+    bool gone =
+        p.dentry->parent && (p.dentry->unlinked || (is_dir(p.dentry->inode) && !p.dentry->inode->nlink));
     bool fits =
         prepend(buf, &at, gone ? deleted : "", gone ? sizeof(deleted) : 1) && build_name(p.dentry, buf, &at);
     mutex_unlock(&rename_lock);

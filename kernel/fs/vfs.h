@@ -276,8 +276,9 @@ int vfs_stat(struct inode *inode, struct vfs_stat *st);
 int vfs_setattr(struct inode *inode, const struct vfs_stat *st, u32 which); /* truncation included */
 int vfs_statfs(struct inode *inode, struct vfs_statfs *st);
 int vfs_truncate_file(struct file *f, u64 size);
-/* Creates an unnamed regular file in memory (memfd_create, O_TMPFILE). name only shows in /proc. */
-int vfs_memfd(const char *name, u32 flags, bool huge, struct file **out);
+/* Creates an unnamed regular file in memory (memfd_create). name only shows in /proc. sealable: F_ADD_SEALS
+ * works. */
+int vfs_memfd(const char *name, bool sealable, bool huge, struct file **out);
 struct vfs_time vfs_now(void);
 /* Load averages over 1, 5 and 15 minutes, in 2048ths (sysinfo wants 65536ths: << 5). */
 void vfs_loadavg(u32 out[3]);

@@ -356,7 +356,7 @@ s64 sys_memfd_create(const char *uname, u32 flags)
     int err = user_string(uname, 250, -EINVAL, &name);
     if (err)
         return err;
-    err = flags & MFD_HUGETLB ? -ENOMEM : vfs_memfd(name, O_RDWR, false, &f);
+    err = flags & MFD_HUGETLB ? -ENOMEM : vfs_memfd(name, flags & MFD_ALLOW_SEALING, false, &f);
     kfree(name);
     return err ? err : fd_install(f, 0, flags & MFD_CLOEXEC ? O_CLOEXEC : 0);
 }
