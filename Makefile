@@ -188,10 +188,10 @@ clean:
 # ---- unit tests: each on the host, under sanitizers; a program prints `ok NAME` or `not ok NAME: why` lines ------------
 
 HOST_TEST_CFLAGS := -std=gnu17 -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -I. $(WARN)
-UNIT_TESTS += $(B)/tests/unit/virtio
-$(B)/tests/unit/virtio: tests/unit/virtio/test_queue.c virtio/queue.c virtio/queue.h
+UNIT_TESTS += $(B)/tests/unit/virtio-queue $(B)/tests/unit/virtio-drivers
+$(B)/tests/unit/virtio-%: tests/unit/virtio/test_%.c virtio/queue.c $(wildcard virtio/*.[ch]) sched/waitq.c
 	@mkdir -p $(@D)
-	$(CC) $(HOST_TEST_CFLAGS) -pthread $(filter %.c,$^) -o $@
+	$(CC) $(HOST_TEST_CFLAGS) -pthread $< virtio/queue.c -o $@
 
 UNIT_TESTS += $(B)/tests/unit/base
 $(B)/tests/unit/base: tests/unit/base/test_base.c tests/unit/base/kernel_side.c kernel/base/tree.c $(wildcard kernel/base/*.[ch])

@@ -116,7 +116,7 @@ static struct {
 
 bool console_present(void)
 {
-    return console.dev && !console.dev->failed;
+    return console.dev && !virtio_failed(console.dev);
 }
 
 static struct port *port_of(u32 nr)
@@ -138,7 +138,7 @@ struct waitq *console_waitq(u32 nr)
 /* The host end cannot take or give anything any more. */
 static bool port_dead(const struct port *p)
 {
-    return (port_state(p) & PORT_HOST_CLOSED) || console.dev->failed;
+    return (port_state(p) & PORT_HOST_CLOSED) || virtio_failed(console.dev);
 }
 
 /* Checks a queue after vq_pop had no more. */
@@ -222,7 +222,7 @@ static ssize_t tx_try(struct port *p, const u8 *data, size_t n)
     do {
         tx_reclaim(p);
         if (port_dead(p)) {
-            sent = console.dev->failed ? -EIO : -EPIPE;
+            sent = virtio_failed(console.dev) ? -EIO : -EPIPE;
             break;
         }
         if (tx_room(p) >= MIN(n, TX_ATOMIC))
@@ -545,7 +545,7 @@ static void port_service(struct port *p)
         mutex_unlock(&p->lock);
         wake = true;
     }
-    if (wake || console.dev->failed)
+    if (wake || virtio_failed(console.dev))
         waitq_wake_all(&p->waitq, 0);
 }
 

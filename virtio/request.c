@@ -72,16 +72,11 @@ static void take_returned(struct request_queue *q)
     }
 }
 
-static bool device_failed(struct request_queue *q)
-{
-    return __atomic_load_n(&q->dev->failed, __ATOMIC_SEQ_CST);
-}
-
 /* Lock held. */
 static bool has_room(struct request_queue *q, u32 descriptors)
 {
     take_returned(q);
-    return (q->free && vq_room(q->vq) >= descriptors) || device_failed(q);
+    return (q->free && vq_room(q->vq) >= descriptors) || virtio_failed(q->dev);
 }
 
 /* Lock held on entry and return; released meanwhile. */
@@ -105,7 +100,7 @@ struct request *request_begin(struct request_queue *q, u32 descriptors)
     mutex_lock(&q->lock);
     if (!has_room(q, descriptors))
         wait_for_room(q, descriptors);
-    if (device_failed(q)) {
+    if (virtio_failed(q->dev)) {
         mutex_unlock(&q->lock);
         return NULL;
     }
@@ -129,7 +124,7 @@ bool request_run(struct request_queue *q, struct request *r, const struct vq_buf
         q->vq->notify(q->vq);
     /* The device may have failed meanwhile: with vq_kick_prepare's fence, either fail_all saw this request,
      * or this sees the failure. */
-    if (unlikely(device_failed(q)) &&
+    if (unlikely(virtio_failed(q->dev)) &&
         __atomic_exchange_n(&q->vq->chains[head].in_flight, 0, __ATOMIC_ACQ_REL))
         return false;
     while (!__atomic_load_n(&r->done, __ATOMIC_ACQUIRE))

@@ -67,7 +67,7 @@ struct virtio_device {
     u64 features;     /* negotiated */
     void *transport;
     void *driver;
-    bool failed;
+    bool failed;                                       /* atomic: virtio_failed */
     void (*config_changed)(struct virtio_device *dev); /* interrupt context; NULL: not interested */
     u32 queue_count;                                   /* queues[0..queue_count), NULL where not created */
     struct vq *queues[VIRTIO_QUEUES_MAX];              /* by queue number */
@@ -103,6 +103,11 @@ struct vq *virtio_queue_create(struct virtio_device *dev, u16 index, u32 size_ma
 void virtio_ready(struct virtio_device *dev);
 /* Gives the device up: one log line that says why, then reset. Any context; once. */
 void virtio_fail(struct virtio_device *dev, const char *why);
+
+static inline bool virtio_failed(const struct virtio_device *dev)
+{
+    return __atomic_load_n(&dev->failed, __ATOMIC_SEQ_CST);
+}
 
 /* Reads len bytes of configuration consistently (2.4.1: generation); bytes beyond config_len are zero. */
 void virtio_config_read(struct virtio_device *dev, u32 off, void *buf, u32 len);
