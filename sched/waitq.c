@@ -9,7 +9,11 @@ static void enqueue(struct waitq *q, struct waiter *w)
 {
     if (!q->head.next)
         list_init(&q->head);
-    list_push_back(&q->head, &w->link);
+    /* Callbacks first: waking one thread calls them all. */
+    if (w->func)
+        list_push_front(&q->head, &w->link);
+    else
+        list_push_back(&q->head, &w->link);
     w->queued = true;
     /* Pairs with the wakers' fence: we count, then look at the condition; they make it true, then look at
      * count. */
@@ -52,9 +56,27 @@ static bool nobody_waits(struct waitq *q)
     return !__atomic_fetch_add(&q->count, 0, __ATOMIC_ACQ_REL);
 }
 
+int waitq_wait(struct waitq *q, struct mutex *lock, u64 deadline_ns, u32 sleep_flags)
+{
+    struct waiter w;
+    waitq_enter(q, &w);
+    mutex_unlock(lock);
+    int err = sched_sleep(deadline_ns, sleep_flags);
+    mutex_lock(lock);
+    waitq_leave(q, &w);
+    return err;
+}
+
+/*
+ * Threads are woken after the queue's mutex was dropped, lest they run at once and find it taken: a thread
+ * may be woken late, its waiter (a stack frame) must not be touched late.
+ */
+#define WAKE_BATCH 16
+
 void waitq_wake_one(struct waitq *q, u32 events)
 {
     struct waiter *w, *next;
+    struct thread *chosen = NULL;
     if (nobody_waits(q))
         return;
     mutex_lock(&q->lock);
@@ -68,16 +90,20 @@ void waitq_wake_one(struct waitq *q, u32 events)
             /* To the end, so that the next wake-up goes to another. */
             list_del(&w->link);
             list_push_back(&q->head, &w->link);
-            sched_wake(w->thread);
+            chosen = w->thread;
             break;
         }
     }
     mutex_unlock(&q->lock);
+    if (chosen)
+        sched_wake(chosen);
 }
 
 void waitq_wake_all(struct waitq *q, u32 events)
 {
     struct waiter *w, *next;
+    struct thread *batch[WAKE_BATCH];
+    u32 count = 0;
     if (nobody_waits(q))
         return;
     mutex_lock(&q->lock);
@@ -86,11 +112,15 @@ void waitq_wake_all(struct waitq *q, u32 events)
         {
             if (w->func)
                 w->func(w, events);
+            else if (count < WAKE_BATCH)
+                batch[count++] = w->thread;
             else
                 sched_wake(w->thread);
         }
     }
     mutex_unlock(&q->lock);
+    for (u32 i = 0; i < count; i++)
+        sched_wake(batch[i]);
 }
 
 /* ---- events ---- */

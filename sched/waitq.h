@@ -41,6 +41,12 @@ struct waiter {
 void waitq_enter(struct waitq *q, struct waiter *w); /* for the calling thread */
 void waitq_add(struct waitq *q, struct waiter *w);   /* with w->func set by the caller */
 void waitq_leave(struct waitq *q, struct waiter *w); /* also removes one added by waitq_add */
+/*
+ * For conditions guarded by a mutex, which is held on entry and on return and dropped while sleeping: queues,
+ * unlocks, sleeps once, locks. Results as sched_sleep(); the caller loops around its condition, which goes
+ * before any error. Nothing is lost: whoever changes the condition needs the mutex, and finds us queued.
+ */
+int waitq_wait(struct waitq *q, struct mutex *lock, u64 deadline_ns, u32 sleep_flags);
 /* Wakes the thread that was woken least recently, and calls the callbacks before it. A thread so chosen that
  * leaves without taking what it waited for (-EINTR) must pass the wake-up on. */
 void waitq_wake_one(struct waitq *q, u32 events);

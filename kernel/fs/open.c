@@ -1,7 +1,6 @@
 /* Opening and creating files. */
 #include "kernel/fs/internal.h"
-
-int (*vfs_fifo_open)(struct inode *inode, struct file *f);
+#include "kernel/fs/pipe.h"
 
 /* Flags that stay with the description. */
 #define KEPT_FLAGS                                                                                           \
@@ -30,7 +29,7 @@ static int open_special(struct inode *inode, struct file *f)
 {
     u32 type = inode->mode & S_IFMT;
     if (type == S_IFIFO)
-        return vfs_fifo_open ? vfs_fifo_open(inode, f) : -ENXIO;
+        return fifo_open(inode, f);
     if (type == S_IFSOCK || type == S_IFBLK)
         return -ENXIO;
     if (type == S_IFCHR && !inode->file_ops) {

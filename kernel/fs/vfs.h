@@ -257,9 +257,6 @@ int vfs_open(struct vfs_path at, const char *path, u32 flags, u32 mode, struct f
 /* A second description of what f is open on, as opening /proc/self/fd/N does; for files without a name in the
  * tree (pipes, sockets) f itself with one more reference. */
 int vfs_reopen(struct file *f, u32 flags, struct file **out);
-/* Opening a FIFO: may replace f->ops and set f->private, as inode_ops.open; blocks as fifo(7). Registered by
- * the pipe code; NULL: -ENXIO. */
-extern int (*vfs_fifo_open)(struct inode *inode, struct file *f);
 struct vfs_path vfs_file_path(struct file *f); /* borrowed; dentry NULL for anonymous files */
 int vfs_mkdir(struct vfs_path at, const char *path, u32 mode);
 int vfs_mknod(struct vfs_path at, const char *path, u32 mode, u64 rdev);

@@ -7,6 +7,7 @@
 #include "kernel/base/string.h"
 #include "kernel/linux/exception.h"
 #include "kernel/linux/fd.h"
+#include "kernel/linux/io/io.h"
 #include "kernel/linux/modules.h"
 #include "kernel/linux/procfs.h"
 #include "kernel/linux/signal.h"
@@ -52,6 +53,7 @@ void linux_init(void)
     trap_hooks.return_work = signal_return_work;
     procfs_init();
     modules_init();
+    io_init();
     console_on_control(control_line);
 }
 

@@ -1,0 +1,528 @@
+/*
+ * epoll(7). An item watches one open file through one descriptor number. The file's wait queue calls
+ * on_event(), which puts the item on the ready list and wakes a waiter; epoll_wait() asks each ready item's
+ * file what holds now.
+ *
+ * Locks, in order: epoll.lock (the outer one's first, where they nest) < the watched file's own locks < its
+ * wait queue < epoll.ready_lock < epoll.waitq. watch_lock (which items watch a file) is innermost of all.
+ *
+ * An item holds no reference of its file: the last file_put() comes here first (unwatch) and needs epoll.lock
+ * to take the item away, so whoever holds epoll.lock may use item->file.
+ */
+#include "kernel/base/string.h"
+#include "kernel/base/tree.h"
+#include "kernel/linux/io/io.h"
+
+#define EPOLLEXCLUSIVE (1u << 28)
+#define EPOLLWAKEUP    (1u << 29)
+#define EPOLLONESHOT   (1u << 30)
+#define EPOLLET        (1u << 31)
+#define EPOLL_FLAGS    (EPOLLEXCLUSIVE | EPOLLWAKEUP | EPOLLONESHOT | EPOLLET)
+#define EPOLL_ALWAYS   (POLL_ERR | POLL_HUP)
+
+#define EPOLL_CTL_ADD 1
+#define EPOLL_CTL_DEL 2
+#define EPOLL_CTL_MOD 3
+
+#define NEST_MAX 5  /* epoll(7): epoll descriptors watching each other */
+#define BATCH    32 /* events moved between two looks at the program's memory */
+
+struct uabi_epoll_event {
+    u32 events;
+    u64 data;
+} __attribute__((packed));
+UABI_SIZE(struct uabi_epoll_event, 12);
+
+struct epoll {
+    u32 refs; /* atomic: the file, and unwatchers on their way */
+    struct waitq waitq;
+
+    struct mutex lock; /* guards items and what they watch */
+    struct tree items; /* by file and descriptor */
+
+    struct mutex ready_lock; /* guards the two below and item->ready */
+    struct list ready;
+    u32 ready_count; /* read without the lock, too */
+};
+
+struct epitem {
+    struct tree_node node;
+    struct epoll *ep;
+    struct file *file;
+    int fd;
+    u32 events; /* atomic; 0 but for flags: disabled by EPOLLONESHOT */
+    u64 data;
+    struct waiter waiter;
+    struct waitq *queue; /* NULL: the file never changes */
+    struct list ready_link;
+    bool ready;
+    struct epitem *next_watcher; /* of the same file; guarded by watch_lock */
+};
+
+static struct mutex watch_lock;
+static struct mutex nest_lock; /* serialises ADD of epoll files: no loop can arise behind a check's back */
+static const struct file_ops epoll_ops;
+
+/* ---- items by file and descriptor ---- */
+
+struct item_key {
+    struct file *file;
+    int fd;
+};
+
+static struct epitem *item_of(const struct tree_node *n)
+{
+    return n ? container_of(n, struct epitem, node) : NULL;
+}
+
+static int compare_key(const void *key, const struct tree_node *node)
+{
+    const struct item_key *k = key;
+    const struct epitem *i = item_of(node);
+    if (k->file != i->file)
+        return k->file < i->file ? -1 : 1;
+    return k->fd < i->fd ? -1 : k->fd > i->fd;
+}
+
+static int compare_items(const struct tree_node *a, const struct tree_node *b)
+{
+    struct item_key k = {item_of(a)->file, item_of(a)->fd};
+    return compare_key(&k, b);
+}
+
+static struct epitem *find_item(struct epoll *ep, struct file *file, int fd)
+{
+    struct item_key k = {file, fd};
+    return item_of(tree_find(&ep->items, &k, compare_key));
+}
+
+/* ---- readiness ---- */
+
+static void mark_ready(struct epitem *i)
+{
+    struct epoll *ep = i->ep;
+    mutex_lock(&ep->ready_lock);
+    if (!i->ready) {
+        i->ready = true;
+        list_push_back(&ep->ready, &i->ready_link);
+        __atomic_store_n(&ep->ready_count, ep->ready_count + 1, __ATOMIC_RELAXED);
+    }
+    mutex_unlock(&ep->ready_lock);
+    waitq_wake_one(&ep->waitq, POLL_IN);
+}
+
+static void unready(struct epoll *ep, struct epitem *i)
+{
+    list_del(&i->ready_link);
+    i->ready = false;
+    __atomic_store_n(&ep->ready_count, ep->ready_count - 1, __ATOMIC_RELAXED);
+}
+
+/* In whoever changed the file, its wait queue's mutex held. */
+static void on_event(struct waiter *w, u32 events)
+{
+    struct epitem *i = container_of(w, struct epitem, waiter);
+    u32 wanted = __atomic_load_n(&i->events, __ATOMIC_RELAXED) & ~EPOLL_FLAGS;
+    if (wanted && (!events || (events & (wanted | EPOLL_ALWAYS))))
+        mark_ready(i);
+}
+
+/* What of the item's events holds. epoll.lock held. */
+static u32 item_poll(struct epitem *i)
+{
+    u32 wanted = i->events & ~EPOLL_FLAGS;
+    return wanted ? file_poll(i->file) & (wanted | EPOLL_ALWAYS) : 0;
+}
+
+static struct epitem *pop_ready(struct epoll *ep)
+{
+    mutex_lock(&ep->ready_lock);
+    struct epitem *i = list_first(&ep->ready, struct epitem, ready_link);
+    if (i)
+        unready(ep, i);
+    mutex_unlock(&ep->ready_lock);
+    return i;
+}
+
+/* Level-triggered items that were reported go back, for the next call to ask again. */
+static void push_again(struct epoll *ep, struct epitem **again, u32 count)
+{
+    mutex_lock(&ep->ready_lock);
+    for (u32 n = 0; n < count; n++) {
+        if (again[n]->ready)
+            continue;
+        again[n]->ready = true;
+        list_push_back(&ep->ready, &again[n]->ready_link);
+        __atomic_store_n(&ep->ready_count, ep->ready_count + 1, __ATOMIC_RELAXED);
+    }
+    mutex_unlock(&ep->ready_lock);
+}
+
+/* Moves at most max events out. */
+static u32 collect(struct epoll *ep, struct uabi_epoll_event *out, u32 max)
+{
+    struct epitem *again[BATCH];
+    u32 count = 0, again_count = 0;
+    if (!__atomic_load_n(&ep->ready_count, __ATOMIC_RELAXED))
+        return 0;
+    mutex_lock(&ep->lock);
+    for (u32 left = __atomic_load_n(&ep->ready_count, __ATOMIC_RELAXED); left && count < max; left--) {
+        struct epitem *i = pop_ready(ep);
+        u32 events = i ? item_poll(i) : 0;
+        if (!events)
+            continue;
+        out[count++] = (struct uabi_epoll_event){events, i->data};
+        if (i->events & EPOLLONESHOT)
+            __atomic_store_n(&i->events, i->events & EPOLL_FLAGS, __ATOMIC_RELAXED);
+        else if (!(i->events & EPOLLET))
+            again[again_count++] = i;
+    }
+    if (again_count)
+        push_again(ep, again, again_count);
+    mutex_unlock(&ep->lock);
+    return count;
+}
+
+/* ---- an epoll descriptor as a file ---- */
+
+static u32 epoll_poll(struct file *f)
+{
+    struct epoll *ep = f->private;
+    struct epitem *again[BATCH];
+    u32 count = 0;
+    bool found = false;
+    mutex_lock(&ep->lock);
+    for (u32 left = __atomic_load_n(&ep->ready_count, __ATOMIC_RELAXED); left && !found; left--) {
+        struct epitem *i = pop_ready(ep);
+        found = i && item_poll(i);
+        if (found)
+            again[count++] = i;
+    }
+    push_again(ep, again, count);
+    mutex_unlock(&ep->lock);
+    return found ? POLL_IN : 0;
+}
+
+static struct waitq *epoll_pollq(struct file *f)
+{
+    return &((struct epoll *)f->private)->waitq;
+}
+
+static void epoll_put(struct epoll *ep)
+{
+    if (!__atomic_sub_fetch(&ep->refs, 1, __ATOMIC_ACQ_REL))
+        kfree(ep);
+}
+
+/* ---- which items watch a file ---- */
+
+static void watch(struct epitem *i)
+{
+    mutex_lock(&watch_lock);
+    i->next_watcher = i->file->watchers;
+    __atomic_store_n(&i->file->watchers, i, __ATOMIC_RELEASE);
+    mutex_unlock(&watch_lock);
+}
+
+static void unwatch_one(struct epitem *i)
+{
+    mutex_lock(&watch_lock);
+    if (i->file->watchers == i) {
+        i->file->watchers = i->next_watcher;
+    } else {
+        struct epitem *before = i->file->watchers;
+        while (before->next_watcher != i)
+            before = before->next_watcher;
+        before->next_watcher = i->next_watcher;
+    }
+    mutex_unlock(&watch_lock);
+}
+
+/* epoll.lock held. */
+static void remove_item(struct epoll *ep, struct epitem *i)
+{
+    if (i->queue)
+        waitq_leave(i->queue, &i->waiter); /* on_event() does not run any more */
+    mutex_lock(&ep->ready_lock);
+    if (i->ready)
+        unready(ep, i);
+    mutex_unlock(&ep->ready_lock);
+    tree_remove(&ep->items, &i->node);
+    unwatch_one(i);
+    kfree(i);
+}
+
+static void epoll_release(struct file *f)
+{
+    struct epoll *ep = f->private;
+    struct tree_node *n;
+    mutex_lock(&ep->lock);
+    while ((n = tree_first(&ep->items)))
+        remove_item(ep, item_of(n));
+    mutex_unlock(&ep->lock);
+    epoll_put(ep);
+}
+
+/* An epoll that watches f, with a reference; NULL: none. */
+static struct epoll *first_watcher(struct file *f)
+{
+    mutex_lock(&watch_lock);
+    struct epitem *i = f->watchers;
+    struct epoll *ep = i ? i->ep : NULL;
+    if (ep)
+        __atomic_add_fetch(&ep->refs, 1, __ATOMIC_RELAXED);
+    mutex_unlock(&watch_lock);
+    return ep;
+}
+
+/* vfs_unwatch_hook: the file is about to go. */
+static void unwatch(struct file *f)
+{
+    struct epoll *ep;
+    while ((ep = first_watcher(f))) {
+        struct item_key first = {f, -1};
+        mutex_lock(&ep->lock);
+        struct epitem *i = item_of(tree_lower_bound(&ep->items, &first, compare_key));
+        if (i && i->file == f)
+            remove_item(ep, i);
+        mutex_unlock(&ep->lock);
+        epoll_put(ep);
+    }
+}
+
+static const struct file_ops epoll_ops = {
+    .poll = epoll_poll,
+    .pollq = epoll_pollq,
+    .release = epoll_release,
+    .stream = true,
+};
+
+void epoll_init(void)
+{
+    vfs_unwatch_hook = unwatch;
+}
+
+s64 sys_epoll_create1(u32 flags)
+{
+    if (flags & ~O_CLOEXEC)
+        return -EINVAL;
+    struct epoll *ep = kmalloc(sizeof(*ep));
+    if (ep) {
+        ep->refs = 1;
+        list_init(&ep->ready);
+    }
+    return anon_open(&epoll_ops, O_RDWR | flags, "anon_inode:[eventpoll]", ep, kfree);
+}
+
+s64 sys_epoll_create(s32 size)
+{
+    return size <= 0 ? -EINVAL : sys_epoll_create1(0);
+}
+
+/* ---- epoll_ctl ---- */
+
+/* True when `from` reaches `ep` through epoll files, or the chain is too long. nest_lock held. */
+static bool reaches(struct epoll *from, struct epoll *ep, u32 depth)
+{
+    bool found = from == ep || depth > NEST_MAX;
+    if (found)
+        return true;
+    mutex_lock(&from->lock);
+    for (struct tree_node *n = tree_first(&from->items); n && !found; n = tree_next(n))
+        if (item_of(n)->file->ops == &epoll_ops)
+            found = reaches(item_of(n)->file->private, ep, depth + 1);
+    mutex_unlock(&from->lock);
+    return found;
+}
+
+/* epoll.lock held. */
+static int add_item(struct epoll *ep, struct file *f, int fd, const struct uabi_epoll_event *event)
+{
+    if (find_item(ep, f, fd))
+        return -EEXIST;
+    struct epitem *i = kmalloc(sizeof(*i));
+    if (!i)
+        return -ENOMEM;
+    i->ep = ep;
+    i->file = f;
+    i->fd = fd;
+    i->events = event->events;
+    i->data = event->data;
+    i->waiter.func = on_event;
+    list_init(&i->ready_link);
+    tree_insert(&ep->items, &i->node, compare_items);
+    watch(i);
+    i->queue = f->ops->pollq ? f->ops->pollq(f) : NULL;
+    if (i->queue)
+        waitq_add(i->queue, &i->waiter);
+    if (item_poll(i))
+        mark_ready(i);
+    return 0;
+}
+
+static int modify_item(struct epoll *ep, struct file *f, int fd, const struct uabi_epoll_event *event)
+{
+    struct epitem *i = find_item(ep, f, fd);
+    if (!i)
+        return -ENOENT;
+    if ((i->events | event->events) & EPOLLEXCLUSIVE)
+        return -EINVAL;
+    i->data = event->data;
+    __atomic_store_n(&i->events, event->events, __ATOMIC_SEQ_CST);
+    if (item_poll(i))
+        mark_ready(i);
+    return 0;
+}
+
+static int delete_item(struct epoll *ep, struct file *f, int fd)
+{
+    struct epitem *i = find_item(ep, f, fd);
+    if (!i)
+        return -ENOENT;
+    remove_item(ep, i);
+    return 0;
+}
+
+static int change(struct epoll *ep, int op, struct file *f, int fd, const struct uabi_epoll_event *event)
+{
+    int err = -EINVAL;
+    mutex_lock(&ep->lock);
+    if (op == EPOLL_CTL_ADD)
+        err = add_item(ep, f, fd, event);
+    else if (op == EPOLL_CTL_MOD)
+        err = modify_item(ep, f, fd, event);
+    else if (op == EPOLL_CTL_DEL)
+        err = delete_item(ep, f, fd);
+    mutex_unlock(&ep->lock);
+    return err;
+}
+
+#define EXCLUSIVE_ALLOWS (POLL_IN | POLL_OUT | EPOLL_ALWAYS | EPOLLWAKEUP | EPOLLET | EPOLLEXCLUSIVE)
+
+static s64 control(struct file *epfile, int op, struct file *f, int fd, const struct uabi_epoll_event *event)
+{
+    if (!f->ops->poll)
+        return -EPERM;
+    if (epfile->ops != &epoll_ops || f == epfile)
+        return -EINVAL;
+    bool nests = f->ops == &epoll_ops;
+    if (op != EPOLL_CTL_DEL && (event->events & EPOLLEXCLUSIVE) &&
+        (op == EPOLL_CTL_MOD || nests || (event->events & ~EXCLUSIVE_ALLOWS)))
+        return -EINVAL;
+    if (op != EPOLL_CTL_ADD || !nests)
+        return change(epfile->private, op, f, fd, event);
+    mutex_lock(&nest_lock);
+    s64 err = reaches(f->private, epfile->private, 1) ? -ELOOP : change(epfile->private, op, f, fd, event);
+    mutex_unlock(&nest_lock);
+    return err;
+}
+
+s64 sys_epoll_ctl(int epfd, int op, int fd, const struct uabi_epoll_event *uevent)
+{
+    struct uabi_epoll_event event = {0};
+    if (op != EPOLL_CTL_DEL && copy_from_user(&event, uevent, sizeof(event)))
+        return -EFAULT;
+    struct file *epfile = fd_get_io(epfd);
+    if (!epfile)
+        return -EBADF;
+    struct file *f = fd_get_io(fd);
+    s64 err = f ? control(epfile, op, f, fd, &event) : -EBADF;
+    if (f)
+        file_put(f);
+    file_put(epfile);
+    return err;
+}
+
+/* ---- epoll_wait ---- */
+
+/* Waits for at least one event. The number collected, 0 at the deadline, -EINTR. */
+static s64 wait_events(struct epoll *ep, struct uabi_epoll_event *out, u32 max, u64 deadline_ns)
+{
+    struct waiter w;
+    int err = 0;
+    u32 count;
+    waitq_enter(&ep->waitq, &w);
+    while (!(count = collect(ep, out, max)) && !err)
+        err = sched_sleep(deadline_ns, SLEEP_INTERRUPTIBLE);
+    waitq_leave(&ep->waitq, &w);
+    return count ? count : err == -EINTR ? -EINTR : 0;
+}
+
+static s64 move_events(struct epoll *ep, struct uabi_epoll_event *uevents, u32 max, u64 deadline_ns)
+{
+    struct uabi_epoll_event batch[BATCH];
+    /* Level-triggered items go back to the list: one round of those there now is enough. */
+    u32 round = MIN(max, __atomic_load_n(&ep->ready_count, __ATOMIC_RELAXED));
+    u32 total = 0, want = MIN(max, BATCH);
+    s64 n = collect(ep, batch, want);
+    if (!n && deadline_ns)
+        n = wait_events(ep, batch, want, deadline_ns);
+    while (n > 0) {
+        if (copy_to_user(uevents + total, batch, n * sizeof(*batch)))
+            return total ? total : -EFAULT;
+        total += n;
+        want = total < round ? MIN(round - total, BATCH) : 0;
+        n = want ? collect(ep, batch, want) : 0;
+    }
+    /* This thread may have been woken for an event that another should see. */
+    if (__atomic_load_n(&ep->ready_count, __ATOMIC_RELAXED))
+        waitq_wake_one(&ep->waitq, POLL_IN);
+    return total ? total : n;
+}
+
+/* deadline_ns 0: do not wait. */
+static s64 epoll_wait_until(int epfd, struct uabi_epoll_event *uevents, s32 max, u64 deadline_ns)
+{
+    if (max <= 0 || max > INT32_MAX / (s32)sizeof(*uevents))
+        return -EINVAL;
+    if (!user_range((u64)uevents, max * sizeof(*uevents)))
+        return -EFAULT;
+    struct file *f = fd_get_io(epfd);
+    if (!f)
+        return -EBADF;
+    s64 result = f->ops == &epoll_ops ? move_events(f->private, uevents, max, deadline_ns) : -EINVAL;
+    file_put(f);
+    return result;
+}
+
+static u64 deadline_of_ms(s32 ms)
+{
+    return ms < 0 ? SLEEP_FOREVER : ms == 0 ? 0 : deadline_after(ms * NSEC_PER_MSEC);
+}
+
+s64 sys_epoll_wait(int epfd, struct uabi_epoll_event *events, s32 max, s32 timeout_ms)
+{
+    return epoll_wait_until(epfd, events, max, deadline_of_ms(timeout_ms));
+}
+
+static s64 masked_wait(int epfd, struct uabi_epoll_event *events, s32 max, u64 deadline_ns, const u64 *set,
+                       u64 size)
+{
+    s64 result = signal_temp_mask(set, size);
+    if (result)
+        return result;
+    result = epoll_wait_until(epfd, events, max, deadline_ns);
+    signal_restore_mask(result);
+    return result;
+}
+
+s64 sys_epoll_pwait(int epfd, struct uabi_epoll_event *events, s32 max, s32 timeout_ms, const u64 *set,
+                    u64 size)
+{
+    return masked_wait(epfd, events, max, deadline_of_ms(timeout_ms), set, size);
+}
+
+s64 sys_epoll_pwait2(int epfd, struct uabi_epoll_event *events, s32 max, const struct uabi_timespec *utimeout,
+                     const u64 *set, u64 size)
+{
+    struct uabi_timespec ts;
+    u64 deadline_ns = SLEEP_FOREVER;
+    if (utimeout) {
+        if (copy_from_user(&ts, utimeout, sizeof(ts)))
+            return -EFAULT;
+        if (!timespec_valid(&ts))
+            return -EINVAL;
+        deadline_ns = ts.sec || ts.nsec ? deadline_after(timespec_ns(&ts)) : 0;
+    }
+    return masked_wait(epfd, events, max, deadline_ns, set, size);
+}

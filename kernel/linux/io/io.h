@@ -1,0 +1,35 @@
+/* What the event-like files share. */
+#ifndef MOKA_LINUX_IO_H
+#define MOKA_LINUX_IO_H
+
+#include "kernel/base/errno.h"
+#include "kernel/fs/vfs.h"
+#include "kernel/linux/fd.h"
+#include "kernel/linux/signal.h"
+#include "kernel/linux/time.h"
+#include "kernel/linux/user.h"
+#include "sched/waitq.h"
+
+/*
+ * An anonymous file with an inode of mode; name as /proc/self/fd shows it. private is the file's from here
+ * on: its release frees it. NULL: out of memory, private is still the caller's.
+ */
+struct file *anon_file(const struct file_ops *ops, u32 flags, u32 mode, const char *name, void *private);
+/* The same with a descriptor; O_CLOEXEC in flags. On any failure private was freed by `discard`. */
+s64 anon_open(const struct file_ops *ops, u32 flags, const char *name, void *private,
+              void (*discard)(void *));
+
+/* Waits on q for a change of what lock guards (waitq_wait): 0, -EAGAIN (O_NONBLOCK), -ERESTART. */
+int wait_change(struct file *f, struct waitq *q, struct mutex *lock);
+
+/* As poll(): what holds now of events; files without poll are always ready. */
+static inline u32 file_poll(struct file *f)
+{
+    return f->ops->poll ? f->ops->poll(f) : POLL_IN | POLL_OUT;
+}
+
+/* Registers hooks; once, at boot. */
+void io_init(void);
+void epoll_init(void);
+
+#endif
