@@ -234,7 +234,7 @@ int futex_requeue(u32 *addr, struct futex_key key, struct futex_key key2, int wa
         unlock_both(from, to);
         grant(taken, got);
     } while (got == WAKE_BATCH);
-    return err ? err : cmp ? woken + moved : woken;
+    return err ? err : woken + moved;
 }
 
 /* ---- FUTEX_WAKE_OP: futex(2) ---- */

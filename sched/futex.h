@@ -23,8 +23,8 @@ struct futex_key {
 int futex_wait(u32 *addr, struct futex_key key, u32 expected, u32 bits, u64 deadline_ns);
 /* Wakes at most count waiters whose bits intersect. Returns how many. */
 int futex_wake(struct futex_key key, int count, u32 bits);
-/* Wakes wake, moves up to move to key2. When cmp: only if *addr == expected, else -EAGAIN. Returns woken (+
- * moved when cmp). */
+/* Wakes wake, moves up to move to key2. When cmp: only if *addr == expected, else -EAGAIN. Returns how many
+ * were woken or moved, as Linux does for both operations. */
 int futex_requeue(u32 *addr, struct futex_key key, struct futex_key key2, int wake, int move, bool cmp,
                   u32 expected);
 /* FUTEX_WAKE_OP (futex(2)): op encoded as there. */

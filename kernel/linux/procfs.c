@@ -354,7 +354,13 @@ static ssize_t fd_target(char *buf, size_t size, void *arg)
     struct file *f = fd_get((s64)arg);
     if (!f)
         return -ENOENT;
-    ssize_t n = link_text(f->path ? f->path : "anon_inode:[unknown]", buf, size);
+    /* What has a name says where it is now, and when it is deleted. */
+    char *path = f->dentry ? kmalloc(PATH_MAX) : NULL;
+    const char *text = f->path ? f->path : "anon_inode:[unknown]";
+    if (path && (vfs_path_name(vfs_file_path(f), path, PATH_MAX) != -ERANGE))
+        text = path;
+    ssize_t n = link_text(text, buf, size);
+    kfree(path);
     file_put(f);
     return n;
 }

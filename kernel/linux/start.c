@@ -123,7 +123,8 @@ static int build_stack(const struct elf_program *p, u64 *sp)
     return s.err;
 }
 
-/* Before anything else is mapped, since mappings without a wish go to the top. A gap below is never mapped. */
+/* Before anything else is mapped, since mappings without a wish go to the top. A gap below is never mapped.
+ */
 static int map_stack(void)
 {
     u32 flags = VM_READ | VM_WRITE | VM_MAYWRITE | VM_STACK | VM_NOHUGE;

@@ -135,6 +135,99 @@ static s64 do_wake_op(u32 *word, u32 op, s32 wake, s32 wake2, u32 *word2, u32 en
     return futex_wake_op(word2, key_of(word, private), key_of(word2, private), wake, wake2, encoded);
 }
 
+/*
+ * ---- locks with priority inheritance (futex(2), "Priority-inheritance futexes") ----
+ * All threads share one scheduling class, so there is no priority to lend: the word's protocol is kept, with
+ * a plain wait. The owner's tid is in the word; FUTEX_WAITERS makes it unlock through the kernel.
+ */
+
+/* One attempt. 0: ours now. 1: held by another, and the word says that we wait. -errno. */
+static s64 acquire_pi(u32 *word, bool wait, u32 *seen)
+{
+    u32 tid = current_task()->tid, value, old;
+    for (;;) {
+        if (load32_safe(word, &value))
+            return -EFAULT;
+        u32 owner = value & FUTEX_TID_MASK;
+        if (owner == tid)
+            return -EDEADLK;
+        if (owner && !wait)
+            return -EAGAIN;
+        u32 new = owner ? value | FUTEX_WAITERS : tid | (value & (FUTEX_OWNER_DIED | FUTEX_WAITERS));
+        if (cmpxchg32_safe(word, value, new, &old))
+            return -EFAULT;
+        *seen = new;
+        if (old == value)
+            return owner ? 1 : 0;
+    }
+}
+
+static bool owner_lives(u32 value)
+{
+    struct task *t = task_find(value & FUTEX_TID_MASK);
+    if (t)
+        task_put(t);
+    return t;
+}
+
+static s64 lock_pi(u32 *word, bool private, u64 deadline)
+{
+    u32 seen;
+    for (;;) {
+        s64 got = acquire_pi(word, true, &seen);
+        if (got <= 0)
+            return got;
+        if (!owner_lives(seen))
+            return -ESRCH;
+        int err = futex_wait(word, key_of(word, private), seen, FUTEX_ANY, deadline);
+        if (!err || err == -EAGAIN) {
+            /* Others may still wait: the next unlock must look. */
+            u32 value, old;
+            while (!load32_safe(word, &value) && !(value & FUTEX_TID_MASK) && !(value & FUTEX_WAITERS))
+                if (cmpxchg32_safe(word, value, value | FUTEX_WAITERS, &old) || old == value)
+                    break;
+        } else {
+            return err == -EINTR ? -ERESTART : err;
+        }
+    }
+}
+
+static s64 do_lock_pi(u32 *word, u32 op, const void *uts)
+{
+    u64 deadline;
+    u32 command = op & 127;
+    s64 err = read_deadline(uts, command, command == FUTEX_LOCK_PI || op & FUTEX_CLOCK_REALTIME, &deadline);
+    if (err || bad_word(word, &err))
+        return err;
+    return lock_pi(word, op & FUTEX_PRIVATE_FLAG, deadline);
+}
+
+static s64 try_lock_pi(u32 *word)
+{
+    s64 err;
+    u32 seen;
+    return bad_word(word, &err) ? err : acquire_pi(word, false, &seen);
+}
+
+static s64 unlock_pi(u32 *word, u32 op)
+{
+    s64 err;
+    u32 value, old;
+    if (bad_word(word, &err))
+        return err;
+    do {
+        if (load32_safe(word, &value))
+            return -EFAULT;
+        if ((value & FUTEX_TID_MASK) != (u32)current_task()->tid)
+            return -EPERM;
+        if (cmpxchg32_safe(word, value, 0, &old))
+            return -EFAULT;
+    } while (old != value);
+    if (value & FUTEX_WAITERS)
+        futex_wake(key_of(word, op & FUTEX_PRIVATE_FLAG), 1, FUTEX_ANY);
+    return 0;
+}
+
 s64 sys_futex(u32 *word, u32 op, u32 value, u64 timeout, u32 *word2, u32 value3)
 {
     u32 command = op & ~(FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME);
@@ -155,7 +248,14 @@ s64 sys_futex(u32 *word, u32 op, u32 value, u64 timeout, u32 *word2, u32 value3)
         return do_requeue(word, op, value, timeout, word2, value3);
     case FUTEX_WAKE_OP:
         return do_wake_op(word, op, value, timeout, word2, value3);
-    default: /* priority inheritance needs real-time scheduling, which is not there: futex(2) allows ENOSYS */
+    case FUTEX_LOCK_PI:
+    case FUTEX_LOCK_PI2:
+        return do_lock_pi(word, op, (void *)timeout);
+    case FUTEX_TRYLOCK_PI:
+        return try_lock_pi(word);
+    case FUTEX_UNLOCK_PI:
+        return unlock_pi(word, op);
+    default: /* moving waiters to such a lock: futex(2) allows ENOSYS, and C libraries no longer use it */
         return -ENOSYS;
     }
 }

@@ -263,9 +263,15 @@ static s64 check_copy(const struct file *in, const struct file *out, const struc
     return 0;
 }
 
-/* what: checks that one of the calls adds. */
-static s64 copy_files(int in_fd, u64 *uin, int out_fd, u64 *uout, u64 len,
-                      s64 (*check)(const struct file *in, const struct file *out))
+/* What one copy is about: positions are NULL where the file's own counts. */
+struct copy {
+    const struct file *in, *out;
+    const u64 *in_pos, *out_pos;
+    u64 len;
+};
+
+/* check: what one of the calls adds. */
+static s64 copy_files(int in_fd, u64 *uin, int out_fd, u64 *uout, u64 len, s64 (*check)(const struct copy *c))
 {
     struct upos ip, op;
     s64 n = upos_get(&ip, uin) ?: upos_get(&op, uout);
@@ -274,8 +280,10 @@ static s64 copy_files(int in_fd, u64 *uin, int out_fd, u64 *uout, u64 len,
     struct file *in = fd_get_io(in_fd), *out = fd_get_io(out_fd);
     if (!in || !out)
         n = -EBADF;
-    else
-        n = check_copy(in, out, &ip, &op) ?: check(in, out);
+    else {
+        struct copy c = {in, out, uin ? &ip.value : NULL, uout ? &op.value : NULL, len};
+        n = check_copy(in, out, &ip, &op) ?: check(&c);
+    }
     if (!n)
         n = after_write(
             vfs_splice(in, uin ? &ip.value : NULL, out, uout ? &op.value : NULL, MIN(len, RW_MAX)));
@@ -288,36 +296,40 @@ static s64 copy_files(int in_fd, u64 *uin, int out_fd, u64 *uout, u64 len,
     return n;
 }
 
-static s64 check_sendfile(const struct file *in, const struct file *out)
+static s64 check_sendfile(const struct copy *c)
 {
-    if (out->flags & O_APPEND)
+    if (c->out->flags & O_APPEND)
         return -EINVAL;
-    return in->ops->stream ? -EINVAL : 0;
+    return c->in->ops->stream ? -EINVAL : 0;
 }
 s64 sys_sendfile(int out, int in, u64 *upos, u64 len)
 {
     return copy_files(in, upos, out, NULL, len, check_sendfile);
 }
 
-static s64 check_range(const struct file *in, const struct file *out)
+static s64 check_range(const struct copy *c)
 {
-    if (!in->inode || !out->inode)
+    const struct inode *in = c->in->inode, *out = c->out->inode;
+    if (!in || !out)
         return -EINVAL;
-    u32 a = in->inode->mode & S_IFMT, b = out->inode->mode & S_IFMT;
+    u32 a = in->mode & S_IFMT, b = out->mode & S_IFMT;
     if (a == S_IFDIR || b == S_IFDIR)
         return -EISDIR;
     if (a != S_IFREG || b != S_IFREG)
         return -EINVAL;
-    return out->flags & O_APPEND ? -EBADF : 0;
+    if (c->out->flags & O_APPEND)
+        return -EBADF;
+    u64 from = c->in_pos ? *c->in_pos : c->in->pos, to = c->out_pos ? *c->out_pos : c->out->pos;
+    return in == out && from < to + c->len && to < from + c->len ? -EINVAL : 0;
 }
 s64 sys_copy_file_range(int in, u64 *uin, int out, u64 *uout, u64 len, u32 flags)
 {
     return flags ? -EINVAL : copy_files(in, uin, out, uout, len, check_range);
 }
 
-static s64 check_splice(const struct file *in, const struct file *out)
+static s64 check_splice(const struct copy *c)
 {
-    return in->ops->stream || out->ops->stream ? 0 : -EINVAL;
+    return c->in->ops->stream || c->out->ops->stream ? 0 : -EINVAL;
 }
 s64 sys_splice(int in, u64 *uin, int out, u64 *uout, u64 len, u32 flags)
 {

@@ -147,6 +147,46 @@ s64 sys_mprotect(u64 addr, u64 len, u32 prot)
     return vm_protect(addr, len, area_prot(prot));
 }
 
+/* mremap(2) with an old size of 0: a second mapping of the same shared memory. */
+struct twin {
+    u64 addr;
+    u32 flags;
+    struct vm_object *object;
+    u64 offset;
+    struct file *file;
+};
+static int find_twin(const struct vm_area *a, void *arg)
+{
+    struct twin *t = arg;
+    if (a->end <= t->addr)
+        return 0;
+    if (a->start <= t->addr && a->object && a->flags & VM_SHARED) {
+        t->flags = a->flags;
+        t->object = a->object;
+        t->offset = a->offset + t->addr - a->start;
+        t->file = a->file;
+        vm_object_get(t->object);
+        if (t->file)
+            file_get(t->file);
+    }
+    return a->start <= t->addr ? 1 : 2;
+}
+static s64 map_twin(u64 addr, u64 len, u64 flags, u64 new_addr)
+{
+    struct twin t = {.addr = addr};
+    if (!(flags & MREMAP_MAYMOVE))
+        return -EINVAL;
+    int found = vm_for_each(find_twin, &t);
+    if (!t.object)
+        return found == 1 ? -EINVAL : -EFAULT;
+    bool fixed = flags & MREMAP_FIXED;
+    s64 at = vm_map(fixed ? new_addr : 0, len, t.flags, fixed ? VM_FIXED : 0, t.object, t.offset, t.file);
+    vm_object_put(t.object);
+    if (t.file)
+        file_put(t.file);
+    return at;
+}
+
 s64 sys_mremap(u64 addr, u64 old_len, u64 new_len, u64 flags, u64 new_addr)
 {
     if (flags & ~(u64)(MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP) || addr % PAGE_SIZE)
@@ -163,6 +203,8 @@ s64 sys_mremap(u64 addr, u64 old_len, u64 new_len, u64 flags, u64 new_addr)
         return flags & MREMAP_FIXED ? -EINVAL : -ENOMEM;
     if (flags & MREMAP_FIXED && addr < new_addr + new_len && new_addr < addr + old_len)
         return -EINVAL;
+    if (!old_len)
+        return map_twin(addr, new_len, flags, new_addr);
     return vm_remap(addr, old_len, new_len, flags, new_addr); /* VM_REMAP_* are MREMAP_* */
 }
 _Static_assert(VM_REMAP_MAYMOVE == MREMAP_MAYMOVE && VM_REMAP_FIXED == MREMAP_FIXED &&
