@@ -446,6 +446,12 @@ u64 sched_idle_ns(u32 cpu)
     return sched_run_ns(&idle_threads[cpu]);
 }
 
+bool sched_alone(void)
+{
+    struct runqueue *rq = this_runqueue();
+    return PEEK(rq->nr_runnable) <= 1 && !PEEK(rq->wake_queue);
+}
+
 u32 sched_runnable(void)
 {
     u32 sum = 0;

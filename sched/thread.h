@@ -151,6 +151,9 @@ u64 sched_run_ns(const struct thread *t);
 u64 sched_idle_ns(u32 cpu);
 /* Threads runnable or running now, on all CPUs (for /proc/loadavg, sysinfo). */
 u32 sched_runnable(void);
+/* True while no other thread wants this CPU: then a wait known to be short may poll instead of sleeping. A
+ * hint. */
+bool sched_alone(void);
 u64 sched_switch_count(void);
 u64 sched_timer_interrupts(u32 cpu); /* timer interrupts taken since boot */
 

@@ -1,6 +1,7 @@
 /* Requests whose submitters wait for them; see request.h. */
 #include "virtio/request.h"
 
+#include "kernel/arch/x86_64/arch.h"
 #include "kernel/arch/x86_64/cpu.h"
 #include "kernel/base/errno.h"
 #include "kernel/base/panic.h"
@@ -112,6 +113,24 @@ struct request *request_begin(struct request_queue *q, u32 descriptors)
     return r;
 }
 
+/*
+ * How long a submitter polls before it sleeps: about what a host needs to read from its page cache. An idle
+ * CPU that halts pays for the halt, the interrupt and two switches, and wakes later; Linux guests poll for
+ * the same reason (its "guest halt polling" documentation, 200 us by default).
+ */
+#define POLL_NS (200 * NSEC_PER_USEC)
+
+static void wait_done(struct request *r)
+{
+    u64 until = clock_monotonic_ns() + POLL_NS;
+    while (!__atomic_load_n(&r->done, __ATOMIC_ACQUIRE)) {
+        if (sched_alone() && clock_monotonic_ns() < until)
+            cpu_relax();
+        else
+            sched_sleep(SLEEP_FOREVER, 0);
+    }
+}
+
 bool request_run(struct request_queue *q, struct request *r, const struct vq_buf *bufs, u32 out, u32 in)
 {
     int head = vq_push(q->vq, bufs, out, in, r);
@@ -127,8 +146,7 @@ bool request_run(struct request_queue *q, struct request *r, const struct vq_buf
     if (unlikely(virtio_failed(q->dev)) &&
         __atomic_exchange_n(&q->vq->chains[head].in_flight, 0, __ATOMIC_ACQ_REL))
         return false;
-    while (!__atomic_load_n(&r->done, __ATOMIC_ACQUIRE))
-        sched_sleep(SLEEP_FOREVER, 0);
+    wait_done(r);
     return !r->failed;
 }
 
