@@ -10,7 +10,7 @@
 #include "mm/vm/internal.h"
 #include "sched/waitq.h"
 
-#define READ_AHEAD_MAX   32
+#define READ_AHEAD_MAX   64
 #define READ_AHEAD_SMALL 8                          /* on machines below: */
 #define SMALL_MEMORY     (96UL << 20 >> PAGE_SHIFT) /* pages */
 
@@ -166,17 +166,32 @@ static int page_attach(struct vm_object *obj, u64 index, struct page *page, u16 
     return err;
 }
 
-/* How many pages from index on a miss should read. */
-static u32 read_ahead(struct vm_object *obj, u64 index)
+/* Pages [first, end) that a miss reads in one go. */
+struct read_range {
+    u64 first, end;
+};
+
+/* The absent pages around index in its aligned window; twice the window when the reader goes on where it was.
+ */
+static struct read_range read_ahead(struct vm_object *obj, u64 index)
 {
     struct phys_stats stats;
     phys_stats(&stats);
-    u32 window = stats.total_pages < SMALL_MEMORY ? READ_AHEAD_SMALL : READ_AHEAD_MAX / 2;
+    u64 window = stats.total_pages < SMALL_MEMORY ? READ_AHEAD_SMALL : READ_AHEAD_MAX / 2;
     if (index == __atomic_load_n(&obj->next_read, __ATOMIC_RELAXED) && index)
         window *= 2;
     u64 pages = (obj->size + PAGE_SIZE - 1) >> PAGE_SHIFT;
-    u32 left = window - index % window;
-    return index >= pages ? 1 : MIN(left, pages - index);
+    struct read_range r = {index, index + 1};
+    if (!obj->ops || !obj->ops->fill || index >= pages)
+        return r;
+    u64 low = ALIGN_DOWN(index, window), high = MIN(low + window, pages);
+    mutex_lock(&obj->lock);
+    while (r.first > low && !radix_get(obj, r.first - 1))
+        r.first--;
+    while (r.end < high && !radix_get(obj, r.end))
+        r.end++;
+    mutex_unlock(&obj->lock);
+    return r;
 }
 
 /* Reads what was attached; each result in ok. */
@@ -211,46 +226,60 @@ static void fill_done(struct vm_object *obj, struct page **pages, u32 good, u32 
         page_unbusy(pages[i]);
 }
 
+/* Drops the references of the run but the one of pages[keep]. */
+static void put_others(struct page **pages, u32 count, u32 keep)
+{
+    for (u32 i = 0; i < count; i++)
+        if (i != keep)
+            page_put(pages[i]);
+}
+
 /*
- * Allocates, attaches and fills the page at index and some after it. 0: the caller looks again; the page
- * itself comes back in *out with a reference, so that it cannot vanish before.
+ * Allocates, attaches and fills the page at index and, unless alone, absent ones around it. 0: the caller
+ * looks again; the page itself comes back in *out with a reference, so that it cannot vanish before.
  */
-static int fill_miss(struct vm_object *obj, u64 index, u32 flags, struct page **out)
+static int fill_miss(struct vm_object *obj, u64 index, bool alone, u32 flags, struct page **out)
 {
     struct page *pages[READ_AHEAD_MAX];
-    u32 want = obj->ops && obj->ops->fill ? read_ahead(obj, index) : 1, have = 0, count = 0;
+    struct read_range r = alone ? (struct read_range){index, index + 1} : read_ahead(obj, index);
+    u32 want = r.end - r.first, at = index - r.first, have = 0, count = 0;
     u32 zero = obj->ops && obj->ops->fill ? 0 : PHYS_ZERO;
     while (have < want && (pages[have] = page_alloc(0, PAGE_CACHE, zero | (have ? PHYS_TRY : flags))))
         have++;
     if (!have)
         return -ENOMEM;
+    if (have <= at) { /* memory is short: the one page that is needed */
+        r.first = index;
+        at = 0;
+    }
     mutex_lock(&obj->lock);
-    while (count < have && !radix_get(obj, index + count) &&
-           !page_attach(obj, index + count, pages[count], zero ? PAGE_UPTODATE : PAGE_BUSY))
+    while (count < have && !radix_get(obj, r.first + count) &&
+           !page_attach(obj, r.first + count, pages[count], zero ? PAGE_UPTODATE : PAGE_BUSY))
         count++;
-    bool taken = !count && radix_get(obj, index);
+    bool taken = count <= at && (count || radix_get(obj, r.first));
     if (count)
-        __atomic_store_n(&obj->next_read, index + count, __ATOMIC_RELAXED);
+        __atomic_store_n(&obj->next_read, r.first + count, __ATOMIC_RELAXED);
     mutex_unlock(&obj->lock);
     for (u32 i = count; i < have; i++)
         page_free(pages[i]);
     if (!count)
         return taken ? -EAGAIN : -ENOMEM;
-    int good = zero ? 1 : fill_pages(obj, index, pages, count);
+    int good = zero ? 1 : fill_pages(obj, r.first, pages, count);
     if (!zero)
         fill_done(obj, pages, MAX(good, 0), count);
-    for (u32 i = 1; i < count; i++)
-        page_put(pages[i]);
-    if (good > 0)
-        *out = pages[0];
-    else
-        page_put(pages[0]);
-    return good > 0 ? 0 : good;
+    /* Somebody took the page, or an earlier one of the run failed: the next look decides about this one
+     * alone. */
+    bool mine = (s64)at < good;
+    put_others(pages, count, mine ? at : count);
+    if (mine)
+        *out = pages[at];
+    return mine ? 0 : good < 0 && at == 0 ? good : -EAGAIN;
 }
 
 /* flags: of page_alloc. */
 static int find_or_fill(struct vm_object *obj, u64 index, bool for_write, u32 flags, struct page **out)
 {
+    bool alone = false; /* after somebody else was quicker, or a neighbour could not be read */
     for (;;) {
         mutex_lock(&obj->lock);
         struct page *page = object_peek_locked(obj, index);
@@ -269,9 +298,11 @@ static int find_or_fill(struct vm_object *obj, u64 index, bool for_write, u32 fl
             page_put(busy);
             continue;
         }
-        int err = fill_miss(obj, index, flags, &page);
-        if (err == -EAGAIN)
+        int err = fill_miss(obj, index, alone, flags, &page);
+        if (err == -EAGAIN) {
+            alone = true;
             continue;
+        }
         if (err)
             return err;
         if (!for_write) {
