@@ -264,7 +264,11 @@ $(B)/benchmarks/micro: benchmarks/micro/micro.c $(B)/.deps
 	@mkdir -p $(@D)
 	$(CC) -static -O2 -pthread -Wall -Wextra -Werror $< -o $@
 
-bench: all $(B)/benchmarks/boot/Boot.jar $(B)/benchmarks/boot/idle $(B)/benchmarks/micro
+$(B)/benchmarks/boot/entry: benchmarks/boot/entry.c $(B)/.deps
+	@mkdir -p $(@D)
+	$(CC) -static -nostdlib -ffreestanding -fno-stack-protector -O2 -Wall -Wextra -Werror $< -o $@
+
+bench: all $(B)/benchmarks/boot/Boot.jar $(B)/benchmarks/boot/entry $(B)/benchmarks/boot/idle $(B)/benchmarks/micro
 	benchmarks/boot/run
 	benchmarks/micro/run
 
