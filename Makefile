@@ -213,6 +213,10 @@ UNIT_TESTS += $(B)/tests/unit/fs.sh
 $(B)/tests/unit/fs: tests/unit/fs/test_fs.c tests/unit/fs/kernel_side.c $(FS_TEST_C) kernel/base/tree.c $(wildcard kernel/fs/*.h)
 	@mkdir -p $(@D)
 	$(CC) -Itests/unit/fs/shim $(HOST_TEST_CFLAGS) -fno-builtin-printf -pthread $(filter %.c,$^) -o $@
+UNIT_TESTS += $(B)/tests/unit/p9
+$(B)/tests/unit/p9: tests/unit/fs/test_p9.c tests/unit/fs/kernel_side.c kernel/fs/p9_proto.c kernel/fs/iov.c $(wildcard kernel/fs/*.h)
+	@mkdir -p $(@D)
+	$(CC) -Itests/unit/fs/shim $(HOST_TEST_CFLAGS) -fno-builtin-printf -pthread $(filter %.c,$^) -o $@
 $(B)/tests/unit/fs.sh: $(B)/tests/unit/fs tests/unit/fs/run
 	printf '#!/bin/sh\nexec tests/unit/fs/run $(B)/tests/unit/fs\n' > $@; chmod +x $@
 # mm on a machine that tests/unit/mm/host.c plays: fake memory, an MMU with a TLB.

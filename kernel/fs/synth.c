@@ -239,9 +239,46 @@ static int add_at(struct vfs_path dir, const char *name, struct inode *inode)
     return err;
 }
 
+/* The directory last registered in: files are registered in groups, and nothing here is ever removed. */
+static struct mutex recent_lock;
+static char recent_path[128];
+static size_t recent_len;
+static struct vfs_path recent;
+
+static bool take_recent(const char *path, size_t len, struct vfs_path *out)
+{
+    mutex_lock(&recent_lock);
+    bool hit = recent.dentry && len == recent_len && !memcmp(path, recent_path, len);
+    if (hit) {
+        vfs_path_get(recent);
+        *out = recent;
+    }
+    mutex_unlock(&recent_lock);
+    return hit;
+}
+
+static void set_recent(const char *path, size_t len, struct vfs_path dir)
+{
+    if (len >= sizeof(recent_path))
+        return;
+    vfs_path_get(dir);
+    mutex_lock(&recent_lock);
+    struct vfs_path old = recent;
+    memcpy(recent_path, path, len);
+    recent_len = len;
+    recent = dir;
+    mutex_unlock(&recent_lock);
+    vfs_path_put(old);
+}
+
 /* The directory of path's last component, made where missing; *name is that component, inside path. */
 static int parent_of(const char *path, struct vfs_path *out, const char **name)
 {
+    const char *whole = path, *last = strrchr(path, '/');
+    size_t len = last - path;
+    *name = last + 1;
+    if (take_recent(path, len, out))
+        return 0;
     struct vfs_path dir = vfs_root(), next;
     while (*path == '/')
         path++;
@@ -261,7 +298,7 @@ static int parent_of(const char *path, struct vfs_path *out, const char **name)
             return err;
         dir = next;
     }
-    *name = path;
+    set_recent(whole, len, dir);
     *out = dir;
     return 0;
 }

@@ -136,6 +136,8 @@ static int add_cpu(u32 cpu)
     err |= synth_file(path, show_cpu_list, NULL, NULL);
     snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%u/topology/thread_siblings_list", cpu);
     err |= synth_file(path, show_number, NULL, (void *)(u64)cpu);
+    snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%u/microcode/version", cpu);
+    err |= synth_file(path, show_text, NULL, "0x1\n");
     for (u32 i = 0; i < ARRAY_LEN(cache_files); i++) {
         snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%u/cache/index0/%s", cpu,
                  cache_files[i].name);
