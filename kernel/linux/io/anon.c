@@ -33,4 +33,5 @@ int wait_change(struct file *f, struct waitq *q, struct mutex *lock)
 void io_init(void)
 {
     epoll_init();
+    inotify_setup();
 }

@@ -445,7 +445,7 @@ static s64 wait_events(struct epoll *ep, struct uabi_epoll_event *out, u32 max, 
     while (!(count = collect(ep, out, max)) && !err)
         err = sched_sleep(deadline_ns, SLEEP_INTERRUPTIBLE);
     waitq_leave(&ep->waitq, &w);
-    return count ? count : err == -EINTR ? -EINTR : 0;
+    return count ? (s64)count : err == -EINTR ? -EINTR : 0;
 }
 
 static s64 move_events(struct epoll *ep, struct uabi_epoll_event *uevents, u32 max, u64 deadline_ns)
@@ -459,7 +459,7 @@ static s64 move_events(struct epoll *ep, struct uabi_epoll_event *uevents, u32 m
         n = wait_events(ep, batch, want, deadline_ns);
     while (n > 0) {
         if (copy_to_user(uevents + total, batch, n * sizeof(*batch)))
-            return total ? total : -EFAULT;
+            return total ? (s64)total : -EFAULT;
         total += n;
         want = total < round ? MIN(round - total, BATCH) : 0;
         n = want ? collect(ep, batch, want) : 0;
@@ -467,7 +467,7 @@ static s64 move_events(struct epoll *ep, struct uabi_epoll_event *uevents, u32 m
     /* This thread may have been woken for an event that another should see. */
     if (__atomic_load_n(&ep->ready_count, __ATOMIC_RELAXED))
         waitq_wake_one(&ep->waitq, POLL_IN);
-    return total ? total : n;
+    return total ? (s64)total : n;
 }
 
 /* deadline_ns 0: do not wait. */

@@ -31,5 +31,6 @@ static inline u32 file_poll(struct file *f)
 /* Registers hooks; once, at boot. */
 void io_init(void);
 void epoll_init(void);
+void inotify_setup(void);
 
 #endif

@@ -59,7 +59,7 @@ static s64 wait_ready(struct asks *a, u64 deadline_ns)
     while (!(ready = look(a)) && !err)
         err = sched_sleep(deadline_ns, SLEEP_INTERRUPTIBLE);
     leave_all(a);
-    return ready ? ready : err == -EINTR ? -EINTR : 0;
+    return ready ? (s64)ready : err == -EINTR ? -EINTR : 0;
 }
 
 static void put_all(struct asks *a)
