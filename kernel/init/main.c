@@ -5,7 +5,6 @@
 #include "kernel/base/printf.h"
 #include "kernel/base/string.h"
 #include "kernel/fs/vfs.h"
-#include "kernel/init/init.h"
 #include "kernel/linux/linux.h"
 #include "mm/phys/phys.h"
 #include "mm/vm/vm.h"
@@ -45,7 +44,6 @@ _Noreturn void kernel_main(void)
     arch_init(); /* interrupt controllers, clocks; interrupts on */
     pci_init();  /* before other CPUs run: see there */
     smp_start();
-    refine_clocks();
     timer_init_workers();
     virtio_init();
     vfs_init();

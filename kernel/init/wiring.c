@@ -1,7 +1,5 @@
-/* Where the architecture layer meets those above it: its hooks, and the thread that it asks for. */
+/* Where the architecture layer meets those above it. */
 #include "kernel/arch/x86_64/arch.h"
-#include "kernel/base/printf.h"
-#include "kernel/init/init.h"
 #include "mm/phys/phys.h"
 #include "mm/vm/vm.h"
 #include "sched/thread.h"
@@ -38,19 +36,3 @@ const struct arch_hooks arch_hooks = {
     .preempt = sched_preempt,
     .switch_finish = sched_switch_finish,
 };
-
-static void refine(void *arg)
-{
-    for (u64 when; (when = clock_refine()) != ~0UL;)
-        while (clock_monotonic_ns() < when)
-            sched_sleep(when, 0);
-}
-
-void refine_clocks(void)
-{
-    struct thread *t = thread_create("clock", refine, NULL, false);
-    if (t)
-        thread_start(t);
-    else
-        log_warn("moka: no memory for a more exact clock\n");
-}

@@ -108,11 +108,6 @@ static inline u32 inl(u16 port)
 u64 clock_monotonic_ns(void);
 /* Nanoseconds since 1970-01-01 UTC. Any context. */
 u64 clock_realtime_ns(void);
-/*
- * Makes the clocks more exact. Called by a thread at the (monotonic) time that the last call returned, first
- * at any time; ~0: finished. Interrupts on.
- */
-u64 clock_refine(void);
 /* Shifts the realtime clock (clock_settime). */
 void clock_set_realtime_ns(u64 ns);
 /* For the vDSO and the AT_* vector: monotonic = ((rdtsc - tsc_base) * mult >> shift) + ns_base. */

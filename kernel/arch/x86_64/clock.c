@@ -16,6 +16,7 @@
 #include "kernel/base/string.h"
 
 #define SHIFT            32
+#define TCG              "TCGTCGTCGTCG" /* hypervisor signature */
 #define STEP_NS          1000UL
 #define APIC_HZ_QEMU     1000000000UL /* TCG's and KVM's APIC timer counts nanoseconds */
 #define CALIBRATE_NS     400000UL
@@ -27,7 +28,6 @@ const struct clock_params *clock_current = &sets[0];
 static u64 tsc_hz, ticks_per_ns_32; /* the second: TSC ticks in a nanosecond, 32 fractional bits */
 static u64 apic_hz;
 static bool have_deadline;
-static bool realtime_was_set; /* by the program: no more guesses */
 
 /* ---- reading ---- */
 
@@ -92,7 +92,6 @@ static void realtime_set(u64 ns)
 
 void clock_set_realtime_ns(u64 ns)
 {
-    __atomic_store_n(&realtime_was_set, true, __ATOMIC_RELAXED);
     realtime_set(ns);
 }
 
@@ -242,24 +241,31 @@ static void find_rate(void)
         rate_set_hz(hz);
     } else {
         pit_prepare();
-        rate_set_hz(hypervisor_is("TCGTCGTCGTCG") ? calibrate_by_apic() : calibrate_by_pit());
+        rate_set_hz(hypervisor_is(TCG) ? calibrate_by_apic() : calibrate_by_pit());
     }
 }
 
-/* QEMU's RTC counts seconds from its own start, which fell anywhere into a second of the host: half a second
- * more is the best guess. */
+/*
+ * QEMU's RTC starts a second of its own when it is made, anywhere in a second of the host's: half a second
+ * more is the best guess. Under TCG the TSC starts at 0 some START_NS later, so that the part of the RTC's
+ * second that has passed is known; elsewhere it is not.
+ */
 #define RTC_FRACTION_NS (NSEC_PER_SEC / 2)
-static u64 rtc_first_seconds, rtc_first_ns;
+#define START_NS        (50 * NSEC_PER_MSEC)
+
+static u64 rtc_ns(void)
+{
+    u64 seconds = rtc_seconds(), passed = RTC_FRACTION_NS;
+    if (hypervisor_is(TCG))
+        passed = (START_NS + (u64)(((unsigned __int128)read_tsc() * params()->mult) >> params()->shift)) %
+                 NSEC_PER_SEC;
+    return seconds * NSEC_PER_SEC + passed + RTC_FRACTION_NS;
+}
 
 static void find_realtime(void)
 {
     u64 ns = kvmclock_realtime_ns();
-    if (!ns) {
-        rtc_first_seconds = rtc_seconds();
-        rtc_first_ns = clock_monotonic_ns();
-        ns = rtc_first_seconds * NSEC_PER_SEC + RTC_FRACTION_NS;
-    }
-    realtime_set(ns);
+    realtime_set(ns ? ns : rtc_ns());
 }
 
 void clock_init(void)
@@ -281,75 +287,37 @@ void clock_init(void)
  * measurement over a busy time says nothing about the rate at other times.
  */
 #define REFINE_LIMIT 4000
+/* Later the PIT may have gone round once more, or less, than the rate known so far tells. */
+#define REFINE_TOO_LATE_MS 60000
 
 static void refine_rate(void)
 {
-    if (!pit_base.tsc)
-        return;
-    irq_off();
     struct sample now = sample_take(pit_read32);
-    irq_on();
     u64 ticks = elapsed_pit(pit_base, now, tsc_hz);
     u64 hz = (u64)((unsigned __int128)(now.tsc - pit_base.tsc) * PIT_HZ / ticks);
     if (hz - tsc_hz + tsc_hz / REFINE_LIMIT < 2 * tsc_hz / REFINE_LIMIT)
         rate_set_hz(hz);
 }
 
-/* The RTC's second changes between these (monotonic), and whole seconds later again. */
-static u64 change_after, change_before;
-
-/* When to look at the RTC next: in the middle. */
-static u64 next_look(void)
+/*
+ * Measures again 0.1 s and 2 s after boot, on the side of whatever arms a timer then: an idle machine takes
+ * no interrupt for it. Interrupts off. The CPU that advances `done` does the work.
+ */
+static void refine_on_the_side(u64 tsc)
 {
-    u64 when = (change_after + change_before) / 2, now = clock_monotonic_ns();
-    return when > now ? when : when + (1 + (now - when) / NSEC_PER_SEC) * NSEC_PER_SEC;
-}
-
-static void refine_second(void)
-{
-    u64 seconds = rtc_seconds(), now = clock_monotonic_ns();
-    u64 whole = (now - rtc_first_ns) / NSEC_PER_SEC;
-    u64 point = now - whole * NSEC_PER_SEC;
-    if (point <= change_after || point >= change_before)
-        return; /* too late to learn anything */
-    if (seconds > rtc_first_seconds + whole)
-        change_before = point;
+    static const u32 after_ms[] = {100, 2000};
+    static u32 done;
+    u32 step = __atomic_load_n(&done, __ATOMIC_RELAXED);
+    if (step >= ARRAY_LEN(after_ms) || !pit_base.tsc)
+        return;
+    u64 ms = (tsc - pit_base.tsc) / (tsc_hz / 1000);
+    if (ms < after_ms[step] ||
+        !__atomic_compare_exchange_n(&done, &step, step + 1, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+        return;
+    if (ms > REFINE_TOO_LATE_MS)
+        __atomic_store_n(&done, ARRAY_LEN(after_ms), __ATOMIC_RELAXED);
     else
-        change_after = point;
-}
-
-static void refine_realtime(void)
-{
-    u64 change_ns = (change_after + change_before) / 2, change = (rtc_first_seconds + 1) * NSEC_PER_SEC;
-    if (!__atomic_load_n(&realtime_was_set, __ATOMIC_RELAXED))
-        realtime_set(change + RTC_FRACTION_NS + clock_monotonic_ns() - change_ns);
-}
-
-#define REFINE_FIRST_NS (100 * NSEC_PER_MSEC)
-#define REFINE_LOOKS    4 /* to 1/16 s */
-
-u64 clock_refine(void)
-{
-    static int step;
-    if (!pit_base.tsc && !rtc_first_seconds)
-        return ~0UL;
-    switch (step++) {
-    case 0:
-        change_after = rtc_first_ns;
-        change_before = rtc_first_ns + NSEC_PER_SEC;
-        return clock_monotonic_ns() + REFINE_FIRST_NS;
-    case 1:
         refine_rate();
-        return next_look();
-    default:
-        refine_second();
-        return next_look();
-    case 1 + REFINE_LOOKS:
-        refine_second();
-        refine_rate();
-        refine_realtime();
-        return ~0UL;
-    }
 }
 
 /* ---- the timer ---- */
@@ -375,6 +343,7 @@ void timer_arm(u64 deadline_ns)
         return;
     }
     u64 tsc = read_tsc(), now = scale(params(), tsc);
+    refine_on_the_side(tsc);
     u64 delta = deadline_ns > now ? MIN(deadline_ns - now, 3600 * NSEC_PER_SEC) : 1;
     if (have_deadline) {
         wrmsr(MSR_TSC_DEADLINE, tsc + scale_up(delta, ticks_per_ns_32));
