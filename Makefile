@@ -36,6 +36,12 @@ $(MUSL)/.unpacked: tools/fetch-source | $(B)/.deps
 	tools/fetch-source musl $(MUSL_VERSION) $(B)/third-party
 	@touch $@
 
+LWIP_VERSION := 2.1.3+dfsg1
+LWIP := $(B)/third-party/lwip-$(LWIP_VERSION)
+$(LWIP)/.unpacked: tools/fetch-source | $(B)/.deps
+	tools/fetch-source lwip $(LWIP_VERSION) $(B)/third-party
+	@touch $@
+
 UNWIND_VERSION := 1.6.2
 UNWIND := $(B)/third-party/libunwind-$(UNWIND_VERSION)
 $(UNWIND)/.unpacked: tools/fetch-source | $(B)/.deps
@@ -93,6 +99,19 @@ $(UNWIND_C:%=$(UNWIND)/%): $(UNWIND)/.unpacked ;
 $(B)/unwind/%.o: $(UNWIND)/%.c kernel/base/libunwind/config.h
 	@mkdir -p $(@D)
 	$(CC) $(UNWIND_CFLAGS) -c $< -o $@
+
+# lwIP: the core, IPv4 and IPv6, Ethernet; our options and platform in net/lwip. Only net/ sees its headers.
+LWIP_C := $(addprefix src/core/,def.c inet_chksum.c init.c ip.c mem.c memp.c netif.c pbuf.c raw.c stats.c tcp.c tcp_in.c \
+	tcp_out.c timeouts.c udp.c) \
+	$(addprefix src/core/ipv4/,dhcp.c etharp.c icmp.c igmp.c ip4.c ip4_addr.c ip4_frag.c) \
+	$(addprefix src/core/ipv6/,ethip6.c icmp6.c inet6.c ip6.c ip6_addr.c ip6_frag.c mld6.c nd6.c) src/netif/ethernet.c
+LWIP_O := $(LWIP_C:%.c=$(B)/lwip/%.o)
+LWIP_INCLUDE := -Inet/lwip -I$(LWIP)/src/include
+$(LWIP_C:%=$(LWIP)/%): $(LWIP)/.unpacked ;
+$(B)/lwip/%.o: $(LWIP)/%.c net/lwip/lwipopts.h net/lwip/arch/cc.h
+	@mkdir -p $(@D)
+	$(CC) $(filter-out $(WARN),$(KERNEL_CFLAGS)) -w $(LWIP_INCLUDE) -c $< -o $@
+$(B)/net/%.o: KERNEL_CFLAGS += $(LWIP_INCLUDE)
 
 $(B)/%.o: %.c
 	@mkdir -p $(@D)

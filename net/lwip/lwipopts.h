@@ -1,0 +1,91 @@
+/*
+ * lwIP's configuration (its documentation: src/include/lwip/opt.h). Raw API only: the sockets, channels and
+ * threads are ours. All calls into lwIP run under the network core's mutex (net/core.h), so it needs no
+ * protection of its own.
+ */
+#ifndef MOKA_NET_LWIPOPTS_H
+#define MOKA_NET_LWIPOPTS_H
+
+#define NO_SYS               1
+#define SYS_LIGHTWEIGHT_PROT 0
+#define LWIP_NETCONN         0
+#define LWIP_SOCKET          0
+#define LWIP_TIMERS          1
+
+/* Memory comes from the kernel heap: no pools, so no limit on connections but memory. */
+#define MEM_LIBC_MALLOC              1
+#define MEMP_MEM_MALLOC              1
+#define MEM_ALIGNMENT                8
+#define MEMP_NUM_SYS_TIMEOUT         16
+#define LWIP_SUPPORT_CUSTOM_PBUF     1
+#define PBUF_LINK_HLEN               14
+#define PBUF_LINK_ENCAPSULATION_HLEN 0
+
+/* Protocols. */
+#define LWIP_IPV4                     1
+#define LWIP_IPV6                     1
+#define LWIP_ICMP                     1
+#define LWIP_ICMP6                    1
+#define LWIP_RAW                      1
+#define LWIP_UDP                      1
+#define LWIP_TCP                      1
+#define LWIP_DHCP                     1
+#define LWIP_DHCP_DOES_ACD_CHECK      0
+#define DHCP_DOES_ARP_CHECK           0
+#define LWIP_DHCP_GET_NTP_SRV         0
+#define LWIP_DNS                      0 /* the program resolves names itself; /etc/resolv.conf follows DHCP */
+#define LWIP_HAVE_LOOPIF              1
+#define LWIP_NETIF_LOOPBACK           1
+#define LWIP_LOOPBACK_MAX_PBUFS       0
+#define LWIP_NETIF_STATUS_CALLBACK    1
+#define LWIP_NETIF_LINK_CALLBACK      1
+#define LWIP_NETIF_HOSTNAME           1
+#define LWIP_SINGLE_NETIF             0
+#define LWIP_IPV6_DUP_DETECT_ATTEMPTS 0
+#define LWIP_IPV6_AUTOCONFIG          1
+#define IP_REASSEMBLY                 1
+#define IP_FRAG                       1
+#define ARP_QUEUEING                  1
+#define ETHARP_SUPPORT_STATIC_ENTRIES 0
+#define LWIP_BROADCAST_PING           0
+#define LWIP_MULTICAST_PING           0
+#define LWIP_MULTICAST_TX_OPTIONS     1
+#define LWIP_IGMP                     1
+
+/* TCP: windows of 1 MiB with scaling (RFC 7323), selective acknowledgements sent (RFC 2018). */
+#define TCP_MSS                    1460
+#define LWIP_WND_SCALE             1
+#define TCP_RCV_SCALE              5
+#define TCP_WND                    (1024 * 1024)
+#define TCP_SND_BUF                (1024 * 1024)
+#define TCP_SND_QUEUELEN           16384
+#define TCP_SNDLOWAT               32768
+#define TCP_SNDQUEUELOWAT          (TCP_SND_QUEUELEN / 4)
+#define TCP_QUEUE_OOSEQ            1
+#define TCP_OOSEQ_MAX_BYTES        TCP_WND
+#define LWIP_TCP_SACK_OUT          1
+#define LWIP_TCP_MAX_SACK_NUM      4
+#define LWIP_TCP_TIMESTAMPS        0
+#define LWIP_TCP_KEEPALIVE         1
+#define TCP_LISTEN_BACKLOG         1
+#define TCP_DEFAULT_LISTEN_BACKLOG 128
+#define TCP_OVERSIZE               TCP_MSS
+#define SO_REUSE                   1
+#define IP_SOF_BROADCAST           1
+#define IP_SOF_BROADCAST_RECV      0
+#define LWIP_SO_RCVBUF             0
+
+/* Checksums are per interface: what the device does is left to it. */
+#define LWIP_CHECKSUM_CTRL_PER_NETIF 1
+#define LWIP_CHECKSUM_ON_COPY        0
+#define LWIP_CHKSUM_ALGORITHM        3
+
+#define LWIP_STATS             1
+#define LWIP_STATS_DISPLAY     0
+#define LWIP_STATS_LARGE       1
+#define LWIP_RAND()            net_random()
+#define LWIP_NOASSERT_ON_ERROR 1
+
+unsigned net_random(void);
+
+#endif
