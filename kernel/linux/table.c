@@ -38,16 +38,20 @@ void syscall_missing(u64 nr, const char *why)
              why ? why : "");
 }
 
-static s64 call_handler(u64 nr, const struct trap_frame *f)
+static __attribute__((noinline)) s64 missing(u64 nr)
 {
-    if (unlikely(nr >= SYSCALL_MAX || !handlers[nr])) {
-        syscall_missing(nr, NULL);
-        return -ENOSYS;
-    }
+    syscall_missing(nr, NULL);
+    return -ENOSYS;
+}
+
+static inline __attribute__((always_inline)) s64 call_handler(u64 nr, const struct trap_frame *f)
+{
+    if (unlikely(nr >= SYSCALL_MAX || !handlers[nr]))
+        return missing(nr);
     return handlers[nr](f->rdi, f->rsi, f->rdx, f->r10, f->r8, f->r9);
 }
 
-static s64 call_traced(u64 nr, const struct trap_frame *f)
+static __attribute__((noinline)) s64 call_traced(u64 nr, const struct trap_frame *f)
 {
     u64 args[6] = {f->rdi, f->rsi, f->rdx, f->r10, f->r8, f->r9};
     strace_enter(nr, args);
@@ -63,7 +67,7 @@ static inline bool is_restart(s64 result)
 
 void linux_syscall(struct trap_frame *frame)
 {
-    /* Linux takes the number as 32 bits, sign-extended. */
+    /* Linux takes the number as 32 bits. */
     u64 nr = (u32)frame->error;
     s64 result = unlikely(strace_on) ? call_traced(nr, frame) : call_handler(nr, frame);
     /* Whether it restarts is decided on the way back, also when the signal has gone to another thread
