@@ -195,8 +195,5 @@ int linux_start(void)
     frame.rip = program.start;
     frame.rflags = 0x202;
     process.start_ns = clock_monotonic_ns();
-    u32 low, high;
-    __asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
-    log_info("moka: kernel entry to program: %lu\n", ((u64)high << 32 | low) - boot_entry_tsc); /* TSC ticks */
     return task_start_first(base_name(cmdline.argv[0]), &frame);
 }
