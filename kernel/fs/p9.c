@@ -154,8 +154,6 @@ static int refresh(struct inode *inode)
 
 static int p9_inode_getattr(struct inode *inode, struct vfs_stat *st)
 {
-    if (is_reg(inode) && inode->object.page_count)
-        vm_object_sync(&inode->object, 0, ~0UL);
     struct p9_inode *pi = p9_of(inode);
     struct p9_attr attr;
     struct p9_fid *fid = take_fid(pi, &pi->fid);
