@@ -132,7 +132,7 @@ int vfs_truncate_file(struct file *f, u64 size)
     if (!f->inode || !is_reg(f->inode) || (f->flags & O_ACCMODE) == O_RDONLY)
         return -EINVAL;
     struct vfs_stat st = {.size = size};
-    return vfs_setattr(f->inode, &st, VFS_SET_SIZE);
+    return vfs_setattr_at(f->inode, vfs_file_path(f), &st, VFS_SET_SIZE);
 }
 
 /* ---- positions ---- */

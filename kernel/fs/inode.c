@@ -135,6 +135,11 @@ static void set_fields(struct inode *inode, const struct vfs_stat *st, u32 which
 
 int vfs_setattr(struct inode *inode, const struct vfs_stat *st, u32 which)
 {
+    return vfs_setattr_at(inode, (struct vfs_path){NULL}, st, which);
+}
+
+int vfs_setattr_at(struct inode *inode, struct vfs_path at, const struct vfs_stat *st, u32 which)
+{
     int err = inode_writable(inode);
     if (err)
         return err;
@@ -156,7 +161,7 @@ int vfs_setattr(struct inode *inode, const struct vfs_stat *st, u32 which)
         set_fields(inode, st, which);
     mutex_unlock(&inode->lock);
     if (!err)
-        notify(inode, NULL, which & VFS_SET_SIZE ? IN_MODIFY : IN_ATTRIB);
+        notify(inode, at.dentry, which & VFS_SET_SIZE ? IN_MODIFY : IN_ATTRIB);
     return err;
 }
 
@@ -182,7 +187,7 @@ void notify_slow(struct inode *inode, struct dentry *d, u32 mask)
 {
     if (!vfs_notify_hook)
         return;
-    if (is_dir(inode))
+    if (is_dir(inode) && !(mask & (IN_DELETE_SELF | IN_MOVE_SELF))) /* as Linux: those never say so */
         mask |= IN_ISDIR;
     if (!d || !d->parent) {
         vfs_notify_hook(inode, NULL, NULL, mask, 0);

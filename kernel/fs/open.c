@@ -78,7 +78,7 @@ int file_open_inode(struct dentry *d, u32 flags, struct file **out)
             err = inode->ops->open(inode, f);
         if (!err && (flags & O_TRUNC) && is_reg(inode) && inode->ops->setattr) {
             struct vfs_stat st = {.size = 0};
-            err = vfs_setattr(inode, &st, VFS_SET_SIZE | VFS_SET_MTIME_NOW);
+            err = vfs_setattr_at(inode, (struct vfs_path){d}, &st, VFS_SET_SIZE);
         }
     }
     if (err) {

@@ -271,6 +271,8 @@ int vfs_rename(struct vfs_path from_at, const char *from, struct vfs_path to_at,
 ssize_t vfs_readlink(struct vfs_path at, const char *path, char *buf, size_t size);
 int vfs_stat(struct inode *inode, struct vfs_stat *st);
 int vfs_setattr(struct inode *inode, const struct vfs_stat *st, u32 which); /* truncation included */
+/* The same, telling watchers of the directory by the name it was reached by (at.dentry may be NULL). */
+int vfs_setattr_at(struct inode *inode, struct vfs_path at, const struct vfs_stat *st, u32 which);
 int vfs_statfs(struct inode *inode, struct vfs_statfs *st);
 int vfs_truncate_file(struct file *f, u64 size);
 /* Creates an unnamed regular file in memory (memfd_create). name only shows in /proc. sealable: F_ADD_SEALS

@@ -85,11 +85,11 @@ void at_put(struct at *at)
     kfree(at->path);
 }
 
-int at_inode(int dirfd, const char *upath, u32 flags, struct inode **inode)
+int at_place(int dirfd, const char *upath, u32 flags, struct vfs_path *place, struct inode **inode)
 {
     struct at at;
-    struct vfs_path p;
     int err;
+    place->dentry = NULL;
     if (flags & AT_EMPTY_PATH) {
         err = at_get_empty(&at, dirfd, upath, inode);
         if (err || *inode)
@@ -97,12 +97,20 @@ int at_inode(int dirfd, const char *upath, u32 flags, struct inode **inode)
     } else if ((err = at_get(&at, dirfd, upath))) {
         return err;
     }
-    err = vfs_lookup(at.dir, at.path, flags & AT_SYMLINK_NOFOLLOW ? VFS_NOFOLLOW : 0, &p);
+    err = vfs_lookup(at.dir, at.path, flags & AT_SYMLINK_NOFOLLOW ? VFS_NOFOLLOW : 0, place);
     at_put(&at);
     if (err)
         return err;
-    *inode = vfs_path_inode(p);
+    *inode = vfs_path_inode(*place);
     inode_get(*inode);
-    vfs_path_put(p);
     return 0;
+}
+
+int at_inode(int dirfd, const char *upath, u32 flags, struct inode **inode)
+{
+    struct vfs_path place;
+    int err = at_place(dirfd, upath, flags, &place, inode);
+    if (!err)
+        vfs_path_put(place);
+    return err;
 }

@@ -26,5 +26,7 @@ void at_put(struct at *at);
 /* Looks up dirfd + path (flags: AT_*), *inode with a reference. -EINVAL when flags holds more than allowed.
  */
 int at_inode(int dirfd, const char *upath, u32 flags, struct inode **inode);
+/* The same with the place, too (vfs_path_put); its dentry is NULL for an empty path. */
+int at_place(int dirfd, const char *upath, u32 flags, struct vfs_path *place, struct inode **inode);
 
 #endif

@@ -147,12 +147,14 @@ s64 sys_statx(int dirfd, const char *path, u32 flags, u32 mask, struct uabi_stat
 
 static s64 set_at(int dirfd, const char *path, u32 flags, const struct vfs_stat *st, u32 which)
 {
+    struct vfs_path place;
     struct inode *inode;
-    int err = at_inode(dirfd, path, flags, &inode);
+    int err = at_place(dirfd, path, flags, &place, &inode);
     if (err)
         return err;
-    err = which ? vfs_setattr(inode, st, which) : 0;
+    err = which ? vfs_setattr_at(inode, place, st, which) : 0;
     inode_put(inode);
+    vfs_path_put(place);
     return err;
 }
 
@@ -161,7 +163,7 @@ static s64 set_fd(int fd, const struct vfs_stat *st, u32 which)
     struct file *f = fd_get_io(fd);
     if (!f)
         return -EBADF;
-    s64 err = !which ? 0 : f->inode ? vfs_setattr(f->inode, st, which) : -EINVAL;
+    s64 err = !which ? 0 : f->inode ? vfs_setattr_at(f->inode, vfs_file_path(f), st, which) : -EINVAL;
     file_put(f);
     return err;
 }
@@ -281,16 +283,9 @@ s64 sys_utime(const char *path, const s64 *utimes)
 s64 sys_truncate(const char *path, s64 size)
 {
     struct vfs_stat st = {.size = size};
-    struct inode *inode;
     if (size < 0)
         return -EINVAL;
-    int err = at_inode(AT_FDCWD, path, 0, &inode);
-    if (err)
-        return err;
-    u32 type = inode->mode & S_IFMT;
-    err = type == S_IFREG ? vfs_setattr(inode, &st, VFS_SET_SIZE) : type == S_IFDIR ? -EISDIR : -EINVAL;
-    inode_put(inode);
-    return err;
+    return set_at(AT_FDCWD, path, 0, &st, VFS_SET_SIZE);
 }
 
 /* ---- access: the superuser may everything but execute what nobody may ---- */
