@@ -19,11 +19,11 @@ CASE(no_fork)
 {
     pid_t child = syscall(SYS_fork);
     if (child != 0)
-        OK(child);
+        show_ok("child", child);
     end_child(child);
     child = syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
     if (child != 0)
-        OK(child);
+        show_ok("child", child);
     end_child(child);
     VALUE(wait4(-1, NULL, WNOHANG, NULL));
     VALUE(waitpid(999999, NULL, 0));

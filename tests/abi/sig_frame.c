@@ -381,7 +381,8 @@ CASE(float_division_trap)
     uint32_t normal = 0x1f80;
     struct fault f = fault_of(divide_trapping, NULL);
     __asm__ volatile("ldmxcsr %0" ::"m"(normal));
-    say("%s code %d", signame(f.signal), f.code);
+    /* QEMU's TCG raises no such traps; where the CPU does, the signal must be right. */
+    CHECK(f.signal == 0 || (f.signal == SIGFPE && f.code == FPE_FLTDIV));
 }
 
 /* ---- the alternate stack ---- */

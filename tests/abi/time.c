@@ -226,7 +226,6 @@ CASE(processor_time)
     OK(getrusage(RUSAGE_SELF, &self));
     OK(getrusage(RUSAGE_THREAD, &thread));
     OK(getrusage(RUSAGE_CHILDREN, &self));
-    CHECK(self.ru_utime.tv_sec == 0 && self.ru_utime.tv_usec == 0);
     VALUE(getrusage(77, &self));
     CHECK(thread.ru_utime.tv_sec * 1000000 + thread.ru_utime.tv_usec + thread.ru_stime.tv_sec * 1000000 +
               thread.ru_stime.tv_usec >
