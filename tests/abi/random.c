@@ -196,6 +196,8 @@ static bool tame(struct source *s, int nr, long *a)
             return true;
         }
         a[0] = hostile_pointer(s) & ~0x0000ffffffffffffL;
+        if (a[0] == 0) /* the program lies from 4 MiB on */
+            a[1] &= 0x3fffff;
         if (nr == SYS_mmap)
             a[3] &= ~0x100010L; /* no MAP_FIXED outside */
         if (nr == SYS_mremap)
