@@ -8,7 +8,8 @@
 #include "mm/phys/phys.h"
 #include "virtio/transport.h"
 
-static const struct virtio_driver *const drivers[] = {&blk_driver, &console_driver, &rng_driver, &p9_driver};
+static const struct virtio_driver *const drivers[] = {&blk_driver, &console_driver, &rng_driver, &p9_driver,
+                                                      &net_driver};
 
 static void status_add(struct virtio_device *dev, u8 bits)
 {

@@ -139,6 +139,8 @@ static u64 pci_get_features(struct virtio_device *dev)
 
 static void pci_set_features(struct virtio_device *dev, u64 features)
 {
+    common_of(dev)->msix_config =
+        0; /* a reset has cleared it; without a vector nothing is reported, no harm */
     for (u32 half = 0; half < 2; half++) {
         common_of(dev)->driver_feature_select = half;
         common_of(dev)->driver_feature = features >> (32 * half);
@@ -187,6 +189,64 @@ static void write_address(volatile u32 *field, const void *p)
     field[1] = paddr >> 32;
 }
 
+/*
+ * ---- interrupts ----
+ *
+ * MSI-X entry 0 is all queues', but for devices that want own_vectors: there each queue takes the next entry
+ * as long as there are any. Changes of configuration are reported through entry 0, too.
+ */
+
+static void pci_interrupt(void *arg)
+{
+    struct virtio_device *dev = arg;
+    virtio_queues_interrupt(dev);
+    if (dev->config_changed)
+        dev->config_changed(dev);
+}
+
+static void pci_queue_interrupt(void *arg)
+{
+    struct vq *vq = arg;
+    if (vq_pending(vq))
+        vq->on_used(vq);
+}
+
+/* Sets the next table entry; its number, or -ENOSPC. */
+static int msix_add(struct pci_device *p, u32 cpu, irq_handler handler, void *arg)
+{
+    if (p->vectors_used == p->msix_vectors)
+        return -ENOSPC;
+    int vector = irq_alloc(handler, arg);
+    if (vector < 0)
+        return vector;
+    u64 addr;
+    u32 data;
+    msi_message(vector, cpu, &addr, &data);
+    volatile u32 *entry = (volatile u32 *)p->msix.at + 4 * p->vectors_used;
+    entry[0] = addr;
+    entry[1] = addr >> 32;
+    entry[2] = data;
+    entry[3] = 0; /* not masked */
+    return p->vectors_used++;
+}
+
+static bool msix_start(struct pci_device *p)
+{
+    if (msix_add(p, 0, pci_interrupt, &p->dev) != 0)
+        return false;
+    u32 control = pci_read(p->fn->address, p->msix_cap);
+    pci_write(p->fn->address, p->msix_cap, (control | MSIX_ENABLE) & ~MSIX_MASKALL);
+    return true;
+}
+
+static u16 queue_vector(struct pci_device *p, struct vq *vq)
+{
+    if (!vq->on_used)
+        return NO_VECTOR;
+    int entry = p->dev.own_vectors ? msix_add(p, p->dev.irq_cpu, pci_queue_interrupt, vq) : 0;
+    return entry < 0 ? 0 : entry;
+}
+
 static int pci_queue_enable(struct virtio_device *dev, struct vq *vq)
 {
     struct pci_device *p = pci_of(dev);
@@ -198,8 +258,9 @@ static int pci_queue_enable(struct virtio_device *dev, struct vq *vq)
     vq->notify = pci_notify;
     vq->notify_arg = (void *)(p->notify.at + notify_off);
     c->queue_size = vq->size;
-    c->queue_msix_vector = vq->on_used ? 0 : NO_VECTOR;
-    if (vq->on_used && c->queue_msix_vector == NO_VECTOR)
+    u16 vector = queue_vector(p, vq);
+    c->queue_msix_vector = vector;
+    if (c->queue_msix_vector != vector)
         return -ENOSPC; /* 4.1.5.1.2.1 */
     write_address(c->queue_desc, vq->desc);
     write_address(c->queue_driver, vq->avail);
@@ -219,31 +280,6 @@ static const struct virtio_ops pci_ops = {
     .queue_max = pci_queue_max,
     .queue_enable = pci_queue_enable,
 };
-
-/* ---- interrupts: MSI-X entry 0 is all queues', and nothing needs the one for configuration changes ---- */
-
-static void pci_interrupt(void *arg)
-{
-    virtio_queues_interrupt(arg);
-}
-
-static bool msix_start(struct pci_device *p)
-{
-    int vector = irq_alloc(pci_interrupt, &p->dev);
-    if (vector < 0)
-        return false;
-    u64 addr;
-    u32 data;
-    msi_message(vector, 0, &addr, &data);
-    volatile u32 *entry = (volatile u32 *)p->msix.at;
-    entry[0] = addr;
-    entry[1] = addr >> 32;
-    entry[2] = data;
-    entry[3] = 0; /* not masked */
-    u32 control = pci_read(p->fn->address, p->msix_cap);
-    pci_write(p->fn->address, p->msix_cap, (control | MSIX_ENABLE) & ~MSIX_MASKALL);
-    return true;
-}
 
 /* ---- discovery ---- */
 

@@ -143,14 +143,19 @@ bool vq_pop(struct vq *vq, struct vq_done *done)
     return true;
 }
 
-bool vq_irq_on(struct vq *vq)
+bool vq_irq_after(struct vq *vq, u16 n)
 {
     if (vq->event_idx)
-        __atomic_store_n(used_event(vq), vq->used_next, __ATOMIC_RELAXED);
+        __atomic_store_n(used_event(vq), vq->used_next + n - 1, __ATOMIC_RELAXED);
     else
         __atomic_store_n(&vq->avail->flags, 0, __ATOMIC_RELAXED);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    return vq->broken || !vq_pending(vq);
+    return vq->broken || (u16)(__atomic_load_n(&vq->used->idx, __ATOMIC_ACQUIRE) - vq->used_next) < n;
+}
+
+bool vq_irq_on(struct vq *vq)
+{
+    return vq_irq_after(vq, 1);
 }
 
 void vq_irq_off(struct vq *vq)

@@ -2,7 +2,7 @@
  * The split virtqueue (VIRTIO 1.1, 2.6), the driver's side of it.
  *
  *   producer: vq_push, vq_kick*, vq_free, vq_room     serialised by the owner (a mutex)
- *   consumer: vq_pop, vq_irq_on, vq_irq_off           serialised by the owner (a mutex, or being the only
+ *   consumer: vq_pop, vq_irq_*                      serialised by the owner (a mutex, or being the only
  *                                                     interrupt handler of the queue)
  *
  * The two sides share nothing that both write, so an interrupt handler may be the consumer while threads
@@ -138,6 +138,11 @@ bool vq_pop(struct vq *vq, struct vq_done *done);
 bool vq_pending(const struct vq *vq);
 /* Asks for an interrupt at the next finished chain. False: one is there already (look again). */
 bool vq_irq_on(struct vq *vq);
+/*
+ * The same, but only once n more chains have finished (n >= 1; where the device has no event indexes: at the
+ * next one). False: that many have finished already.
+ */
+bool vq_irq_after(struct vq *vq, u16 n);
 /* Asks for none; one may still come. */
 void vq_irq_off(struct vq *vq);
 

@@ -36,7 +36,7 @@
 #define VIRTIO_ID_RNG     4u
 #define VIRTIO_ID_9P      9u
 
-#define VIRTIO_QUEUES_MAX 64u
+#define VIRTIO_QUEUES_MAX 66u
 
 struct virtio_device;
 
@@ -69,8 +69,12 @@ struct virtio_device {
     void *driver;
     bool failed;                                       /* atomic: virtio_failed */
     void (*config_changed)(struct virtio_device *dev); /* interrupt context; NULL: not interested */
-    u32 queue_count;                                   /* queues[0..queue_count), NULL where not created */
-    struct vq *queues[VIRTIO_QUEUES_MAX];              /* by queue number */
+    /* Set by the driver before it creates queues. Where the machine can (PCI), each queue with on_used gets a
+     * vector of its own, on CPU irq_cpu at the time of creation. */
+    bool own_vectors;
+    u32 irq_cpu;
+    u32 queue_count;                      /* queues[0..queue_count), NULL where not created */
+    struct vq *queues[VIRTIO_QUEUES_MAX]; /* by queue number */
 };
 
 /* A driver for one device type. */
@@ -80,7 +84,7 @@ struct virtio_driver {
     /* dev has status DRIVER. 0, or -errno after a log line: the device is then failed. */
     int (*probe)(struct virtio_device *dev);
 };
-extern const struct virtio_driver blk_driver, console_driver, rng_driver, p9_driver;
+extern const struct virtio_driver blk_driver, console_driver, rng_driver, p9_driver, net_driver;
 
 /* Steps 1-3 and the driver's part. For transports; dev lives for ever. */
 void virtio_probe(struct virtio_device *dev);

@@ -119,6 +119,11 @@ struct thread *thread_create(const char *name, void (*entry)(void *), void *arg,
     return host_thread();
 }
 
+bool sched_alone(void)
+{
+    return false;
+}
+
 void thread_start(struct thread *t)
 {
 }
