@@ -25,6 +25,8 @@ int irq_alloc(irq_handler handler, void *arg)
 {
     for (u32 v = VECTOR_FIRST; v <= VECTOR_LAST; v++) {
         irq_handler none = NULL;
+        if (v == VECTOR_INT80)
+            continue;
         if (!__atomic_compare_exchange_n(&table[v].handler, &none, claimed, false, __ATOMIC_ACQ_REL,
                                          __ATOMIC_RELAXED))
             continue;

@@ -4,6 +4,10 @@
 
 #include "kernel/base/types.h"
 
+/* The 32-bit system call of Linux, which we do not have: a program that executes it gets a general protection
+ * fault, as from a Linux without it. */
+#define VECTOR_INT80 0x80
+
 /* Runs the handler of a vector and acknowledges it. Interrupts off. */
 void irq_dispatch(u64 vector);
 

@@ -17,6 +17,9 @@ void offsets(void)
     DEFINE(FRAME_SIZE, sizeof(struct trap_frame));
     DEFINE(FRAME_VECTOR, offsetof(struct trap_frame, vector));
     DEFINE(FRAME_RIP, offsetof(struct trap_frame, rip));
+    DEFINE(FRAME_RCX, offsetof(struct trap_frame, rcx));
+    DEFINE(FRAME_R11, offsetof(struct trap_frame, r11));
+    DEFINE(FRAME_RFLAGS, offsetof(struct trap_frame, rflags));
     DEFINE(FRAME_RSP, offsetof(struct trap_frame, rsp));
     DEFINE(FRAME_SS, offsetof(struct trap_frame, ss));
     DEFINE(ASM_TRAP_SYSCALL, TRAP_SYSCALL);

@@ -10,6 +10,10 @@
  */
 #include "offsets.h"
 
+#define RFLAGS_IF    0x200
+#define RFLAGS_TF_RF 0x10100
+#define RFLAGS_PLAIN 0x202
+
     .macro push_registers_after_rax
     pushq %r8
     pushq %r9
@@ -209,7 +213,7 @@ trap_on_nmi: /* void trap_nmi(struct trap_frame *), on the NMI stack; must not f
     .type syscall_entry, @function
 syscall_entry_call:
     cli
-    movl $0x202, %r11d /* flags do not outlive a call */
+    movl $RFLAGS_PLAIN, %r11d /* flags do not outlive a call */
 syscall_entry:
     movq %rsp, %gs:CPU_SCRATCH
     movq %gs:CPU_KSTACK_TOP, %rsp
@@ -225,10 +229,30 @@ syscall_entry:
     cfi_trap_frame
     movq %rsp, %rdi
     call trap_syscall
+    /* When nobody changed where it continues, rcx is rip and r11 is rflags, as SYSCALL left them: then a jump does
+       what IRETQ does in many times the time. STI takes effect after the instruction that follows it. */
+    movq FRAME_RIP(%rsp), %rcx
+    cmpq FRAME_RCX(%rsp), %rcx
+    jne trap_return
+    movq FRAME_RFLAGS(%rsp), %r11
+    cmpq FRAME_R11(%rsp), %r11
+    jne trap_return
+    testl $RFLAGS_TF_RF, %r11d
+    jnz trap_return
     pop_registers
-    addq $16, %rsp
-    iretq
     .cfi_endproc
+    cmpl $RFLAGS_PLAIN, %r11d
+    jne 1f
+    movq FRAME_RSP - FRAME_VECTOR(%rsp), %rsp
+    testl %r11d, %r11d /* leaves all arithmetic flags 0, as RFLAGS_PLAIN says */
+    sti
+    jmpq *%rcx
+1:  movq %r11, (%rsp)
+    andl $~RFLAGS_IF, (%rsp)
+    popfq
+    movq FRAME_RSP - FRAME_VECTOR - 8(%rsp), %rsp
+    sti
+    jmpq *%rcx
 
 /*
  * Targets of `call *slot(nr)`. The return address leaves the program's stack while interrupts are on and any fault

@@ -135,6 +135,11 @@ void trap_dispatch(struct trap_frame *f)
 {
     u64 addr = f->vector == TRAP_PAGE ? read_cr2() : 0;
     bool program = trap_from_program(f);
+    if (unlikely(f->vector == VECTOR_INT80 && program)) {
+        f->rip -= 2; /* a fault is reported at the instruction */
+        f->vector = TRAP_GP;
+        f->error = VECTOR_INT80 * 8 + 2;
+    }
     if (f->vector >= 32)
         irq_dispatch(f->vector);
     else if (program)
