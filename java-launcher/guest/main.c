@@ -27,6 +27,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 typedef jint create_vm_fn(JavaVM **, void **, void *);
@@ -318,6 +319,19 @@ static void ensure_locale(void)
         fprintf(stderr, "moka: cannot set up the locale %s: %m\n", name);
 }
 
+/* The image's /etc/hosts knows a machine called moka; under another name it must find itself too. */
+static void ensure_host_name(void)
+{
+    struct utsname u;
+    if (uname(&u) < 0 || !strcmp(u.nodename, "moka"))
+        return;
+    FILE *hosts = fopen("/etc/hosts", "a");
+    if (hosts) {
+        fprintf(hosts, "127.0.1.1\t%s\n", u.nodename);
+        fclose(hosts);
+    }
+}
+
 int main(int argc, char **argv)
 {
     static struct launch l;
@@ -328,7 +342,10 @@ int main(int argc, char **argv)
 
     conf_read(conf ? conf : "/moka/launch.conf", &l.conf);
     collect_options(&l, argv);
-    ensure_locale();
+    if (!conf) { /* else this is no VM, and these are somebody's files */
+        ensure_locale();
+        ensure_host_name();
+    }
     load_jvm(&l);
     pthread_attr_init(&attr);
     pthread_attr_setstacksize(&attr, main_stack_size(&l.conf.options));

@@ -39,6 +39,8 @@ static void stage_etc(struct stage *s)
     if (is_file("/usr/share/zoneinfo/UTC"))
         stage_copy(s, "/usr/share/zoneinfo/UTC", "/usr/share/zoneinfo/UTC");
     stage_link(s, "/usr/share/zoneinfo/UTC", "/etc/localtime");
+    stage_link(s, "/proc/sys/kernel/hostname", "/etc/hostname");
+    stage_link(s, "/proc/self/mounts", "/etc/mtab");
 }
 
 void stage_init(struct stage *s, const char *root)
