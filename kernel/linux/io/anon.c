@@ -34,4 +34,5 @@ void io_init(void)
 {
     epoll_init();
     inotify_setup();
+    unix_init();
 }

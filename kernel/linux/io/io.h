@@ -32,5 +32,6 @@ static inline u32 file_poll(struct file *f)
 void io_init(void);
 void epoll_init(void);
 void inotify_setup(void);
+void unix_init(void);
 
 #endif
