@@ -192,11 +192,25 @@ int dentry_instantiate(struct dentry *dir, const char *name, u32 len, struct ino
     return 0;
 }
 
+/* From the cache, if the file system still has it so. */
+static struct dentry *find_valid(struct dentry *dir, const char *name, u32 len)
+{
+    struct dentry *d = dentry_find(dir, name, len);
+    if (!d)
+        return NULL;
+    const struct mount *m = d->inode->mount;
+    if (likely(!m || !m->revalidate) || d->mounted || m->revalidate(d->inode))
+        return d;
+    dentry_unlink(d);
+    dentry_put(d);
+    return NULL;
+}
+
 int dentry_lookup_locked(struct dentry *dir, const char *name, u32 len, struct dentry **out)
 {
     if (len > NAME_MAX)
         return -ENAMETOOLONG;
-    struct dentry *d = dentry_find(dir, name, len);
+    struct dentry *d = find_valid(dir, name, len);
     if (d) {
         *out = d;
         return 0;
@@ -225,7 +239,7 @@ int dentry_lookup(struct dentry *dir, const char *name, u32 len, struct dentry *
 {
     if (len > NAME_MAX)
         return -ENAMETOOLONG;
-    struct dentry *d = dentry_find(dir, name, len);
+    struct dentry *d = find_valid(dir, name, len);
     if (!d) {
         mutex_lock(&dir->inode->lock);
         int err = dentry_lookup_locked(dir, name, len, &d);

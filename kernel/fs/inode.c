@@ -81,7 +81,7 @@ void inode_accessed(struct inode *inode)
         if (now.sec - inode->atime.sec < 24 * 3600)
             return;
     }
-    if (!inode->mount || inode->mount->uncached || inode_writable(inode))
+    if (!inode->mount || inode->mount->uncached || inode->mount->revalidate || inode_writable(inode))
         return;
     inode->atime = vfs_now();
 }

@@ -61,9 +61,11 @@ struct mount {
     u64 dev;
     u32 id;
     bool read_only;
-    bool uncached; /* names may change by themselves: ask the file system each time */
-    u64 next_ino;  /* atomic */
-    u64 magic;     /* statfs f_type */
+    bool uncached; /* names are computed: ask the file system each time */
+    /* Names may change by themselves: is a cached name of inode still its? NULL: always. May sleep. */
+    bool (*revalidate)(struct inode *inode);
+    u64 next_ino; /* atomic */
+    u64 magic;    /* statfs f_type */
     void *private;
 };
 

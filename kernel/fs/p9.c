@@ -7,10 +7,12 @@
  * written back and the cache is dropped, so that the next mapping starts from what the host then has.
  *
  * An inode stands for one qid path, however many names lead to it, so that mappings and locks agree. It keeps
- * the handle of the latest name looked up. Names are not cached: the host may change them at any time.
+ * the handle of the latest name looked up. QEMU's handles stand for paths, so one request about the handle
+ * tells whether a cached name still leads where it did.
  *
- * Locks: an inode's `lock` as everywhere; fid_lock guards the handles and is a leaf; table_lock is a leaf.
- * Record locks are kept in this kernel alone: QEMU's server grants every Tlock without looking.
+ * Locks: an inode's `lock` as everywhere; then attr_lock, which makes asking for the size and believing the
+ * answer one step for writers; fid_lock guards the handles and is a leaf; table_lock is a leaf. Record locks
+ * are kept in this kernel alone: QEMU's server grants every Tlock without looking.
  */
 #include "kernel/fs/p9.h"
 #include "kernel/base/tree.h"
@@ -25,7 +27,9 @@ struct p9_mount {
 struct p9_inode {
     struct inode inode; /* ino is the qid path */
     struct tree_node node;
-    bool listed; /* in the table; guarded by table_lock */
+    bool listed;            /* in the table; guarded by table_lock */
+    struct mutex attr_lock; /* held from asking the host about size until the answer is taken over, and while
+                               writing */
     struct mutex fid_lock;
     struct p9_fid *fid;     /* walked to, not open */
     struct p9_fid *io;      /* open, for the page cache: read-write when any file was opened so; or NULL */
@@ -133,41 +137,44 @@ static void apply_attr(struct inode *inode, const struct p9_attr *attr)
         __atomic_store_n(&inode->object.size, st->size, __ATOMIC_RELEASE);
 }
 
+/* Asks the host and takes over the answer. -ESTALE: something else took the name. */
+static int fetch_attr(struct inode *inode, struct p9_attr *attr)
+{
+    struct p9_inode *pi = p9_of(inode);
+    struct p9_fid *fid = take_fid(pi, &pi->fid);
+    mutex_lock(&pi->attr_lock);
+    int err = p9_getattr(fid, attr);
+    if (!err && (attr->qid.path != inode->ino || ((attr->st.mode ^ inode->mode) & S_IFMT)))
+        err = -ESTALE;
+    if (!err)
+        apply_attr(inode, attr);
+    mutex_unlock(&pi->attr_lock);
+    p9_fid_put(fid);
+    return err;
+}
+
 /* Asks the host. A file whose name is gone keeps the attributes it had. */
 static int refresh(struct inode *inode)
 {
-    struct p9_inode *pi = p9_of(inode);
     struct p9_attr attr;
-    struct p9_fid *fid = take_fid(pi, &pi->fid);
-    int err = p9_getattr(fid, &attr);
-    p9_fid_put(fid);
-    if (err == -ENOENT && pi->open_count) {
+    int err = fetch_attr(inode, &attr);
+    if (err == -ENOENT && p9_of(inode)->open_count) {
         inode->nlink = 0;
-        return 0;
+        err = 0;
     }
-    if (!err && ((attr.st.mode ^ inode->mode) & S_IFMT))
-        err = -ESTALE; /* something else took the name */
-    if (!err)
-        apply_attr(inode, &attr);
     return err;
 }
 
 static int p9_inode_getattr(struct inode *inode, struct vfs_stat *st)
 {
-    struct p9_inode *pi = p9_of(inode);
     struct p9_attr attr;
-    struct p9_fid *fid = take_fid(pi, &pi->fid);
-    int err = p9_getattr(fid, &attr);
-    p9_fid_put(fid);
-    if (err == -ENOENT && pi->open_count) {
+    int err = fetch_attr(inode, &attr);
+    if ((err == -ENOENT || err == -ESTALE) && p9_of(inode)->open_count) { /* open, but its name is gone */
         st->nlink = 0;
-        st->size = is_reg(inode) ? inode->object.size : 0;
         return 0;
     }
     if (err)
         return err;
-    if (!((attr.st.mode ^ inode->mode) & S_IFMT))
-        apply_attr(inode, &attr);
     u64 dev = st->dev;
     *st = attr.st;
     st->dev = dev;
@@ -182,9 +189,11 @@ static int p9_inode_setattr(struct inode *inode, const struct vfs_stat *st, u32 
         which &= ~VFS_SET_MTIME_NOW; /* the host does that */
     if ((which & VFS_SET_SIZE) && inode->object.page_count)
         vm_object_sync(&inode->object, 0, st->size);
+    mutex_lock(&pi->attr_lock);
     int err = p9_setattr(fid, st, which);
     if (!err && (which & VFS_SET_SIZE))
         err = vm_object_truncate(&inode->object, st->size);
+    mutex_unlock(&pi->attr_lock);
     p9_fid_put(fid);
     return err;
 }
@@ -277,10 +286,8 @@ static int inode_of_fid(struct mount *mount, struct p9_fid *fid, struct inode **
         p9_fid_put(fid);
         return -ENOMEM;
     }
-    if (!fresh) {
+    if (!fresh)
         replace_fid(pi, &pi->fid, fid);
-        apply_attr(&pi->inode, &attr);
-    }
     *out = &pi->inode;
     return 0;
 }
@@ -556,6 +563,8 @@ static ssize_t write_locked(struct file *f, struct iov_iter *it, u64 *pos)
             return err;
         *pos = obj->size;
     }
+    struct p9_inode *pi = p9_of(f->inode);
+    mutex_lock(&pi->attr_lock);
     while (it->left) {
         size_t left = it->left;
         n = p9_write_iter(f->private, *pos, it, left, update_pages, obj);
@@ -568,6 +577,7 @@ static ssize_t write_locked(struct file *f, struct iov_iter *it, u64 *pos)
     }
     if (total)
         grow(obj, *pos);
+    mutex_unlock(&pi->attr_lock);
     return total ? (ssize_t)total : n;
 }
 
@@ -752,6 +762,13 @@ static const struct inode_ops p9_link_ops = {
     .evict = p9_evict,
 };
 
+/* One request instead of the three of a new lookup. A file with several names may have lost this one. */
+static bool p9_revalidate(struct inode *inode)
+{
+    struct p9_attr attr;
+    return !fetch_attr(inode, &attr) && (is_dir(inode) || attr.st.nlink == 1);
+}
+
 /* ---- mounting ---- */
 
 static int connect(struct mount *m, struct p9_channel *channel, struct inode **root)
@@ -782,7 +799,7 @@ int vfs_mount_9p(const char *tag, const char *dir, bool read_only)
         err = -ENOTDIR;
     }
     if (!err) {
-        m->uncached = true;
+        m->revalidate = p9_revalidate;
         m->read_only = read_only;
         err = mount_attach(m, root, on.dentry);
     }
