@@ -72,6 +72,7 @@ struct source {
     long calls;
     volatile long done;
     volatile int last; /* the call being made */
+    volatile pid_t tid;
 };
 
 static uint64_t
@@ -119,8 +120,8 @@ static long argument(struct source *s)
         return 3 + (r >> 8) % 60;
     case 6:
         return 1L << (r >> 8) % 64;
-    case 7:
-        return (int32_t)(r >> 8);
+    case 7: /* negative: a small positive one may be an address of this program */
+        return (int32_t)(r >> 8) | INT32_MIN;
     case 8:
         return 0;
     default:
@@ -199,14 +200,15 @@ static bool tame(struct source *s, int nr, long *a)
                 a[2] = next(s) % (4 * PAGE), a[3] = next(s) % 2;
             return true;
         }
-        a[0] = hostile_pointer(s) & ~0x0000ffffffffffffL;
-        if (a[0] == 0) /* the program lies from 4 MiB on */
-            a[1] &= 0x3fffff;
-        if (nr == SYS_mmap)
-            a[3] &= ~0x100010L; /* no MAP_FIXED outside */
+        a[0] = hostile_pointer(s) | (1L << 63);
+        if (nr == SYS_mmap) {
+            a[0] = 0;
+            a[1] &= 0xffffff;
+            a[3] &= ~(MAP_FIXED | MAP_FIXED_NOREPLACE | MAP_POPULATE | MAP_LOCKED | MAP_32BIT);
+        }
         if (nr == SYS_mremap)
-            a[3] &= ~2L;
-        return nr != SYS_mmap || (a[1] & ~0xffffffL) == 0 || next(s) % 16 == 0;
+            a[3] &= ~MREMAP_FIXED;
+        return true;
     case SYS_close:
     case SYS_dup2:
     case SYS_dup3:
@@ -222,30 +224,19 @@ static bool tame(struct source *s, int nr, long *a)
     case SYS_splice:
     case SYS_tee:
     case SYS_vmsplice:
-    case SYS_fcntl:
     case SYS_ioctl:
     case SYS_pwritev:
     case SYS_pwritev2:
     case SYS_preadv2:
     case SYS_copy_file_range:
         return !standard(a[0]) && !standard(a[1]) && !standard(a[2]);
+    case SYS_fcntl:
+        return !standard(a[0]) && a[1] != F_SETOWN && a[1] != F_SETSIG;
     case SYS_flock: /* waits for others by design */
         a[1] |= 4;
         return true;
     case SYS_prctl:
         return a[0] != PR_SET_SECCOMP;
-    case SYS_accept:
-    case SYS_accept4:
-    case SYS_recvfrom:
-    case SYS_recvmsg:
-    case SYS_recvmmsg:
-    case SYS_connect:
-    case SYS_msgrcv:
-    case SYS_semop:
-    case SYS_semtimedop:
-    case SYS_mq_timedreceive:
-    case SYS_io_getevents:
-        return next(s) % 64 == 0 && a[0] > 1000; /* with descriptors that exist they may wait for ever */
     }
     return true;
 }
@@ -253,14 +244,27 @@ static bool tame(struct source *s, int nr, long *a)
 /* The arena is what the calls damage: mend it now and then. */
 static void mend(struct source *s)
 {
-    mmap(s->arena, ARENA, PROT_READ | PROT_WRITE, MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    for (int i = 0; i < ARENA; i += 512)
+    void *p = mmap(s->arena, ARENA, PROT_READ | PROT_WRITE, MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    for (int i = 0; p == s->arena && i < ARENA; i += 512)
         *(uint64_t *)(s->arena + i) = next(s) >> next(s) % 64;
+}
+
+/* Between guard zones wider than any one call copies (2 GiB), so that a length that is too long harms
+ * nothing. */
+static char *guarded_arena(void)
+{
+    char *p = mmap(NULL, 8 * GB, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return p + 4 * GB;
+}
+
+static void wake_up(int sig)
+{
 }
 
 static void *caller(void *arg)
 {
     struct source *s = arg;
+    s->tid = syscall(SYS_gettid);
     static const char *const names[] = {"f", "/proc/self/maps", "/dev/zero", ".", "/dev/null", "d/e", "l"};
     for (long i = 0; i < s->calls; i++) {
         long a[6];
@@ -288,14 +292,36 @@ static void *caller(void *arg)
     return NULL;
 }
 
-static void interrupt(int sig)
-{
-}
-
 static long number_from(const char *name, long otherwise)
 {
     const char *text = getenv(name);
     return text != NULL ? strtol(text, NULL, 0) : otherwise;
+}
+
+/* A call may well wait for ever (an empty pipe). A signal must end that; a thread that does not go on then
+ * hangs. */
+static void watch(struct source *sources)
+{
+    long before[THREADS] = {0};
+    int still[THREADS] = {0};
+    for (int unfinished = THREADS; unfinished > 0;) {
+        syscall(SYS_nanosleep, &(struct timespec){.tv_nsec = 50000000}, NULL);
+        unfinished = 0;
+        for (int i = 0; i < THREADS; i++) {
+            struct source *s = &sources[i];
+            if (s->done >= s->calls)
+                continue;
+            unfinished++;
+            still[i] = s->done == before[i] ? still[i] + 1 : 0;
+            before[i] = s->done;
+            if (still[i] > 2)
+                syscall(SYS_tgkill, getpid(), s->tid, SIGUSR1);
+            if (still[i] > 400) {
+                say("hang: thread %d in call %d after %ld", i, s->last, s->done);
+                _exit(1);
+            }
+        }
+    }
 }
 
 CASE_MOKA(random_calls)
@@ -306,38 +332,15 @@ CASE_MOKA(random_calls)
     long calls = number_from("RANDOM_CALLS", 20000);
     while (seed == 0)
         syscall(SYS_getrandom, &seed, 6, 0);
-    struct sigaction action = {.sa_handler = interrupt};
+    struct sigaction action = {.sa_handler = wake_up};
     sigaction(SIGUSR1, &action, NULL);
     say("seed %#lx calls %ld", seed, calls);
     for (int i = 0; i < THREADS; i++) {
         sources[i] = (struct source){.state = seed + i * 0x9e3779b97f4a7c15UL, .calls = calls / THREADS};
-        sources[i].arena = anonymous(ARENA);
+        sources[i].arena = guarded_arena();
         t[i] = start(caller, &sources[i]);
     }
-    long before = -1;
-    for (int still = 0;;) { /* a thread that makes no call for 20 s hangs */
-        long done = 0;
-        bool all = true;
-        for (int i = 0; i < THREADS; i++) {
-            done += sources[i].done;
-            all = all && sources[i].done >= sources[i].calls;
-        }
-        if (all)
-            break;
-        still = done == before ? still + 1 : 0;
-        before = done;
-        if (still > 0 && still % 20 == 0) /* reading an empty pipe may wait for ever: a signal must end that */
-            for (int i = 0; i < THREADS; i++)
-                if (sources[i].done < sources[i].calls)
-                    pthread_kill(t[i], SIGUSR1);
-        if (still >= 200) {
-            for (int i = 0; i < THREADS; i++)
-                if (sources[i].done < sources[i].calls)
-                    say("hang: thread %d in call %d after %ld", i, sources[i].last, sources[i].done);
-            _exit(1);
-        }
-        syscall(SYS_nanosleep, &(struct timespec){.tv_nsec = 100000000}, NULL);
-    }
+    watch(sources);
     for (int i = 0; i < THREADS; i++)
         pthread_join(t[i], NULL);
     CHECK(getpid() > 0);

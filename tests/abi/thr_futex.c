@@ -199,7 +199,7 @@ static void *pi_rival(void *unused)
 {
     VALUE(futex(&word, FUTEX_TRYLOCK_PI_PRIVATE, 0, NULL, NULL, 0));
     stage = 1;
-    VALUE(futex(&word, FUTEX_LOCK_PI_PRIVATE, 0, NULL, NULL, 0));
+    VALUE(futex(&word, FUTEX_LOCK_PI_PRIVATE, 0, NULL, NULL, 0) + !wait_for(&stage, 2));
     CHECK((word & FUTEX_TID_MASK) == own_tid());
     VALUE(futex(&word, FUTEX_UNLOCK_PI_PRIVATE, 0, NULL, NULL, 0));
     return unused;
@@ -216,6 +216,7 @@ CASE(futex_pi)
     sleep_ms(100);
     CHECK((word & FUTEX_WAITERS) != 0);
     VALUE(futex(&word, FUTEX_UNLOCK_PI_PRIVATE, 0, NULL, NULL, 0));
+    stage = 2;
     pthread_join(t, NULL);
     VALUE(word);
     VALUE(futex(&word, FUTEX_UNLOCK_PI_PRIVATE, 0, NULL, NULL, 0)); /* by one who has it not */
