@@ -207,8 +207,8 @@ clean:
 # ---- unit tests: each on the host, under sanitizers; a program prints `ok NAME` or `not ok NAME: why` lines ------------
 
 HOST_TEST_CFLAGS := -std=gnu17 -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -I. $(WARN)
-UNIT_TESTS += $(B)/tests/unit/virtio-queue $(B)/tests/unit/virtio-drivers
-$(B)/tests/unit/virtio-%: tests/unit/virtio/test_%.c virtio/queue.c $(wildcard virtio/*.[ch]) sched/waitq.c
+UNIT_TESTS += $(B)/tests/unit/virtio-queue $(B)/tests/unit/virtio-drivers $(B)/tests/unit/virtio-net
+$(B)/tests/unit/virtio-%: tests/unit/virtio/test_%.c virtio/queue.c $(wildcard virtio/*.[ch] tests/unit/virtio/*.h) sched/waitq.c
 	@mkdir -p $(@D)
 	$(CC) $(HOST_TEST_CFLAGS) -pthread $< virtio/queue.c -o $@
 

@@ -144,9 +144,9 @@ static bool port_dead(const struct port *p)
 /* Checks a queue after vq_pop had no more. */
 static void check_queue(struct vq *vq)
 {
-    if (likely(!vq->broken))
+    if (likely(!vq_broken(vq)))
         return;
-    virtio_fail(console.dev, vq->broken);
+    virtio_fail(console.dev, vq_broken(vq));
     event_set(&console.event); /* everyone who waits must know */
 }
 

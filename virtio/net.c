@@ -111,7 +111,7 @@ static void serve(struct net_pair *pair)
         any |= net_rx_service(pair);
         net_rx_refill(pair);
     } while (!vq_irq_on(pair->rx.vq));
-    if (vq_pending(pair->tx.vq) || pair->tx.want_room)
+    if (vq_pending(pair->tx.vq) || __atomic_load_n(&pair->tx.want_room, __ATOMIC_RELAXED))
         net_tx_service(pair);
     if (any && net->ops->batch_end)
         net->ops->batch_end(&net->public, pair->rx.index);
@@ -125,7 +125,7 @@ static void pair_main(void *arg)
         serve(pair);
         if (pair->rx.index == 0)
             check_link(net);
-        const char *broken = pair->rx.vq->broken ?: pair->tx.vq->broken;
+        const char *broken = vq_broken(pair->rx.vq) ?: vq_broken(pair->tx.vq);
         if (broken)
             virtio_fail(net->dev, broken);
         else

@@ -32,7 +32,7 @@ struct net_tx_queue {
     struct vq *vq;
     struct mutex lock;     /* guards all below, and both sides of vq */
     u32 in_flight, urgent; /* frames the device has; those among them that are not lazy */
-    bool want_room;
+    bool want_room;        /* atomic: a hint without the lock */
     u64 frames, bytes;
 };
 

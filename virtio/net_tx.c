@@ -4,7 +4,7 @@
 #include "mm/phys/phys.h"
 #include "virtio/net_internal.h"
 
-static void finish(struct net_tx_queue *q, struct net_tx *tx, struct net_tx ***tail)
+static void tx_finish(struct net_tx_queue *q, struct net_tx *tx, struct net_tx ***tail)
 {
     q->in_flight--;
     q->urgent -= !tx->lazy;
@@ -19,7 +19,7 @@ static void reclaim(struct net_tx_queue *q, struct net_tx ***tail)
     struct vq_done done;
     while (vq_pop(q->vq, &done)) {
         vq_free(q->vq, done.head);
-        finish(q, done.token, tail);
+        tx_finish(q, done.token, tail);
     }
 }
 
@@ -49,7 +49,7 @@ static bool make_room(struct net_tx_queue *q, u32 count, struct net_tx ***tail)
 {
     reclaim(q, tail);
     while (vq_room(q->vq) < count) {
-        q->want_room = true;
+        __atomic_store_n(&q->want_room, true, __ATOMIC_RELAXED);
         if (vq_irq_after(q->vq, (q->in_flight + 1) / 2)) /* half of them: not one interrupt a frame */
             return false;
         reclaim(q, tail);
@@ -60,7 +60,7 @@ static bool make_room(struct net_tx_queue *q, u32 count, struct net_tx ***tail)
 /* Asks for an interrupt when all that is in flight is done, if anybody waits for that. Lock held. */
 static void arm(struct net_tx_queue *q, struct net_tx ***tail)
 {
-    while (q->urgent && !q->want_room && !q->vq->broken && !vq_irq_after(q->vq, q->in_flight))
+    while (q->urgent && !q->want_room && !vq_broken(q->vq) && !vq_irq_after(q->vq, q->in_flight))
         reclaim(q, tail);
 }
 
@@ -87,7 +87,7 @@ int net_send(struct net_device *dev, u32 queue, struct net_tx *tx, bool more)
     int err = 0;
     bool notify = false;
     mutex_lock(&q->lock);
-    if (virtio_failed(net->dev) || q->vq->broken)
+    if (virtio_failed(net->dev) || vq_broken(q->vq))
         err = -EIO;
     else if (!make_room(q, 1 + tx->seg_count, &tail))
         err = -ENOBUFS;
@@ -97,7 +97,7 @@ int net_send(struct net_device *dev, u32 queue, struct net_tx *tx, bool more)
         notify = vq_kick_prepare(q->vq);
         arm(q, &tail);
     }
-    if (q->vq->broken)
+    if (vq_broken(q->vq))
         event_set(&net->pairs[queue].event); /* its thread gives the device up */
     mutex_unlock(&q->lock);
     if (notify)
@@ -115,7 +115,7 @@ void net_tx_service(struct net_pair *pair)
     reclaim(q, &tail);
     bool room = q->want_room && vq_room(q->vq) >= 1 + NET_TX_SEGS_MAX;
     if (room)
-        q->want_room = false;
+        __atomic_store_n(&q->want_room, false, __ATOMIC_RELAXED);
     else if (q->want_room && !vq_irq_after(q->vq, (q->in_flight + 1) / 2))
         event_set(&pair->event); /* more has finished: once again */
     arm(q, &tail);
@@ -132,7 +132,7 @@ void net_tx_abort(struct net_pair *pair)
     mutex_lock(&q->lock);
     for (u32 i = 0; i < q->vq->size; i++)
         if (__atomic_exchange_n(&q->vq->chains[i].in_flight, 0, __ATOMIC_ACQ_REL))
-            finish(q, q->vq->chains[i].token, &tail);
+            tx_finish(q, q->vq->chains[i].token, &tail);
     mutex_unlock(&q->lock);
     call_done(finished);
 }

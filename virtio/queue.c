@@ -50,7 +50,7 @@ void vq_init(struct vq *vq, u16 index, u16 size, void *shared, void *private, bo
 int vq_push(struct vq *vq, const struct vq_buf *bufs, u32 out, u32 in, void *token)
 {
     u32 count = out + in, in_len = 0;
-    if (__atomic_load_n(&vq->broken, __ATOMIC_RELAXED))
+    if (vq_broken(vq))
         return -EIO;
     if (count > vq->free_count)
         return -ENOSPC;
@@ -121,7 +121,7 @@ static bool queue_broken(struct vq *vq, const char *why)
 bool vq_pop(struct vq *vq, struct vq_done *done)
 {
     u16 idx = __atomic_load_n(&vq->used->idx, __ATOMIC_ACQUIRE);
-    if (idx == vq->used_next || vq->broken)
+    if (idx == vq->used_next || vq_broken(vq))
         return false;
     if ((u16)(idx - vq->used_next) > vq->size)
         return queue_broken(vq, "used index runs ahead");
@@ -150,7 +150,7 @@ bool vq_irq_after(struct vq *vq, u16 n)
     else
         __atomic_store_n(&vq->avail->flags, 0, __ATOMIC_RELAXED);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    return vq->broken || (u16)(__atomic_load_n(&vq->used->idx, __ATOMIC_ACQUIRE) - vq->used_next) < n;
+    return vq_broken(vq) || (u16)(__atomic_load_n(&vq->used->idx, __ATOMIC_ACQUIRE) - vq->used_next) < n;
 }
 
 bool vq_irq_on(struct vq *vq)

@@ -73,7 +73,7 @@ struct vq {
 
     /* Consumer. */
     u16 used_next;      /* next used entry to look at */
-    const char *broken; /* NULL, or what the device did wrong */
+    const char *broken; /* atomic: vq_broken() */
 };
 
 /* Layout of the shared memory (2.6.5, 2.6.6, 2.6.8). */
@@ -130,6 +130,12 @@ void vq_free(struct vq *vq, u16 head);
 static inline u32 vq_room(const struct vq *vq)
 {
     return vq->free_count;
+}
+
+/* NULL, or what the device did wrong. Any context. */
+static inline const char *vq_broken(const struct vq *vq)
+{
+    return __atomic_load_n(&vq->broken, __ATOMIC_RELAXED);
 }
 
 /* The next finished chain; false: none, or broken. */

@@ -24,7 +24,7 @@ static void finish(struct request *r, u32 len, bool failed)
  * more. */
 static void fail_all(struct request_queue *q)
 {
-    virtio_fail(q->dev, q->vq->broken);
+    virtio_fail(q->dev, vq_broken(q->vq));
     for (u32 i = 0; i < q->vq->size; i++)
         if (__atomic_exchange_n(&q->vq->chains[i].in_flight, 0, __ATOMIC_ACQ_REL))
             finish(q->vq->chains[i].token, 0, true);
@@ -38,7 +38,7 @@ static void request_on_used(struct vq *vq)
         while (vq_pop(vq, &done))
             finish(done.token, done.len, false);
     } while (!vq_irq_on(vq));
-    if (vq->broken)
+    if (vq_broken(vq))
         fail_all(q);
 }
 
