@@ -131,8 +131,9 @@ static void stage_launcher(struct stage *s, const struct app *a, const struct jd
     conf_line(&conf, "option", fmt("-Djava.class.path=%s", app_class_path(a)));
     conf_line(&conf, "option", "-XX:SharedArchiveFile=" CDS_ARCHIVE);
     conf_line(&conf, "option", "-XX:-UsePerfData"); /* statistics for other processes: there are none */
-    if (j->release >
-        17) { /* newer ones move the archive about to make addresses hard to guess: that costs a copy of it */
+    /* By default the JVM moves the archive to a random address, which touches, reads and copies all of it.
+     * The VM holds nothing else that could be guarded by that. */
+    if (j->release >= 17) {
         conf_line(&conf, "option", "-XX:+UnlockDiagnosticVMOptions");
         conf_line(&conf, "option", "-XX:ArchiveRelocationMode=0");
     }
