@@ -70,12 +70,41 @@ static void grow(struct vm_object *obj, u64 size)
     mutex_unlock(&obj->lock);
 }
 
-/* Memory that files leave to the rest of the system: 1/32 of it. */
-static int check_space(void)
+static struct mutex memfds_lock;
+static struct list memfds = LIST_INIT(memfds); /* mem_inode.memfd_link */
+
+static u64 memfd_pages(void)
+{
+    struct mem_inode *mem;
+    u64 pages = 0;
+    mutex_lock(&memfds_lock);
+    list_for_each(mem, &memfds, memfd_link) pages += mem->inode.object.page_count;
+    mutex_unlock(&memfds_lock);
+    return pages;
+}
+
+void memfd_forget(struct mem_inode *mem)
+{
+    mutex_lock(&memfds_lock);
+    list_del(&mem->memfd_link);
+    mutex_unlock(&memfds_lock);
+}
+
+/*
+ * Is there memory for `pages` more in files? All files may have what is free, but for 1/32 of memory; those
+ * with names, as on tmpfs, may have half of memory together.
+ */
+static int check_space(struct inode *inode, u64 pages)
 {
     struct phys_stats mem;
     phys_stats(&mem);
-    return mem.free_pages + mem.cache_pages < mem.total_pages / 32 ? -ENOSPC : 0;
+    u64 clean = MIN(vm_reclaimable_pages(), mem.cache_pages), available = mem.free_pages + clean;
+    if (pages > mem.total_pages || available < pages + mem.total_pages / 32)
+        return -ENOSPC;
+    if (mem_of(inode)->memfd_link.next)
+        return 0;
+    u64 held = mem.cache_pages - clean, memfd = memfd_pages();
+    return held + pages > mem.total_pages / 2 + memfd ? -ENOSPC : 0;
 }
 
 /* What seals and memory allow of writing [at, at + n): the bytes, or -EPERM, -ENOSPC. */
@@ -89,8 +118,8 @@ static ssize_t check_write(struct inode *inode, u64 at, size_t n)
         return -EPERM;
     if ((seals & F_SEAL_GROW) && at + n > size)
         return at < size ? (ssize_t)(size - at) : -EPERM;
-    bool new_pages = ALIGN_UP(at + n, PAGE_SIZE) > ALIGN_UP(size, PAGE_SIZE);
-    int err = new_pages ? check_space() : 0;
+    u64 end = ALIGN_UP(at + n, PAGE_SIZE), old = MAX(ALIGN_UP(size, PAGE_SIZE), ALIGN_DOWN(at, PAGE_SIZE));
+    int err = end > old ? check_space(inode, (end - old) >> PAGE_SHIFT) : 0;
     return err ? err : (ssize_t)n;
 }
 
@@ -211,19 +240,21 @@ static int punch(struct inode *inode, u64 start, u64 end)
 }
 
 /* Memory for every page of the range, as posix_fallocate promises. */
-static int reserve(struct vm_object *obj, u64 start, u64 end)
+static int reserve(struct inode *inode, u64 start, u64 end)
 {
-    u64 first = start >> PAGE_SHIFT;
-    for (u64 i = first; i <= (end - 1) >> PAGE_SHIFT; i++) {
+    struct vm_object *obj = &inode->object;
+    u64 first = start >> PAGE_SHIFT, last = (end - 1) >> PAGE_SHIFT;
+    int err = 0;
+    if (last - first >= obj->page_count)
+        err = check_space(inode, last - first + 1 - obj->page_count);
+    for (u64 i = first; !err && i <= last; i++) {
         struct page *page;
-        int err = (i - first) % 64 ? 0 : check_space();
-        if (!err)
-            err = vm_object_page(obj, i, true, &page);
-        if (err)
-            return err == -ENOMEM ? -ENOSPC : err;
-        page_put(page);
+        if (i % 64 == 0)
+            err = check_space(inode, 64);
+        if (!err && !(err = vm_object_page(obj, i, true, &page)))
+            page_put(page);
     }
-    return 0;
+    return err == -ENOMEM ? -ENOSPC : err;
 }
 
 static int allocate_locked(struct inode *inode, int mode, u64 off, u64 end)
@@ -237,7 +268,7 @@ static int allocate_locked(struct inode *inode, int mode, u64 off, u64 end)
     if (mode & (FALLOC_PUNCH_HOLE | FALLOC_ZERO_RANGE))
         err = punch(inode, off, end);
     if (!err && !(mode & FALLOC_PUNCH_HOLE))
-        err = reserve(&inode->object, off, end);
+        err = reserve(inode, off, end);
     if (!err && !(mode & FALLOC_KEEP_SIZE))
         grow(&inode->object, end);
     if (!err)
@@ -345,6 +376,9 @@ int vfs_memfd(const char *name, bool sealable, bool huge, struct file **out)
     inode->object.huge = huge;
     inode->file_ops = &memfd_ops;
     mem_of(inode)->seals = sealable ? 0 : F_SEAL_SEAL;
+    mutex_lock(&memfds_lock);
+    list_push_back(&memfds, &mem_of(inode)->memfd_link);
+    mutex_unlock(&memfds_lock);
     snprintf(path, sizeof(path), "/memfd:%s (deleted)", name);
     struct file *f = file_create(&memfd_ops, O_RDWR | O_LARGEFILE, inode, path, NULL);
     inode_put(inode);

@@ -76,6 +76,8 @@ static void mem_evict(struct inode *inode)
     struct mem_inode *mem = mem_of(inode);
     if (is_dir(inode))
         free_entries(&mem->entries);
+    if (mem->memfd_link.next)
+        memfd_forget(mem);
     if (is_reg(inode))
         vm_object_put(&inode->object); /* mappings may keep it; its destroy frees the inode */
     else

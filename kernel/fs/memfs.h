@@ -29,6 +29,7 @@ struct mem_inode {
     bool linkable;             /* O_TMPFILE: may get a first name */
     bool loaded;               /* directories: entries of the image are in the tree */
     struct erofs_inode *image; /* where it lies in the image; NULL: only in memory */
+    struct list memfd_link;    /* memfds: in the list of all */
     u32 seals;                 /* memfds: F_SEAL_*; guarded by the inode lock */
     u64 image_limit;           /* files: bytes that still come from the image; guarded by the inode lock */
     struct tree_node nid_node; /* in the table of loaded image inodes */
@@ -62,6 +63,8 @@ int mem_image_inode(struct mount *mount, u64 nid, u32 type, struct inode **out);
 /* Makes dir, so far only in memory, show the entries of an image's directory beside those it has, which win.
  * dir's lock is held. */
 int mem_adopt(struct mem_inode *dir, const struct erofs_inode *image);
+/* A memfd goes: takes it off their list. */
+void memfd_forget(struct mem_inode *mem);
 /* Adds a name; takes its own reference of inode. dir's lock is held. -EEXIST, -ENOMEM. */
 int mem_add(struct inode *dir, const char *name, u32 len, struct inode *inode);
 /* The entry of that name, or NULL. dir's lock is held and its entries are loaded. */

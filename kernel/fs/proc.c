@@ -159,7 +159,7 @@ static int show_meminfo(struct seq *s, void *arg)
     phys_stats(&m);
     show_kb(s, "MemTotal:", m.total_pages);
     show_kb(s, "MemFree:", m.free_pages);
-    show_kb(s, "MemAvailable:", m.free_pages + m.cache_pages);
+    show_kb(s, "MemAvailable:", m.free_pages + MIN(vm_reclaimable_pages(), m.cache_pages));
     show_kb(s, "Buffers:", 0);
     show_kb(s, "Cached:", m.cache_pages);
     show_kb(s, "Active:", m.anon_pages);
@@ -168,7 +168,7 @@ static int show_meminfo(struct seq *s, void *arg)
         show_kb(s, zeros[i], 0);
     show_kb(s, "AnonPages:", m.anon_pages);
     show_kb(s, "Mapped:", m.cache_pages);
-    show_kb(s, "Shmem:", 0);
+    show_kb(s, "Shmem:", m.cache_pages - MIN(vm_reclaimable_pages(), m.cache_pages));
     show_kb(s, "Slab:", m.kernel_pages);
     show_kb(s, "CommitLimit:", m.total_pages);
     show_kb(s, "Committed_AS:", m.anon_pages);

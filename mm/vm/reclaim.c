@@ -19,6 +19,11 @@ void lru_add(struct page **pages, u32 count)
     mutex_unlock(&lru_lock);
 }
 
+u64 vm_reclaimable_pages(void)
+{
+    return __atomic_load_n(&lru_count, __ATOMIC_RELAXED);
+}
+
 void lru_remove(struct page *page)
 {
     mutex_lock(&lru_lock);

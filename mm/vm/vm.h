@@ -171,4 +171,7 @@ struct vm_stats {
 };
 void vm_stats(struct vm_stats *out);
 
+/* Cached pages of files that can be read again when needed: what the reclaimer could free at most. Any context. */
+u64 vm_reclaimable_pages(void);
+
 #endif

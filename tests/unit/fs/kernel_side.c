@@ -148,6 +148,11 @@ void phys_stats(struct phys_stats *out)
     *out = (struct phys_stats){.total_pages = ARENA_PAGES, .free_pages = ARENA_PAGES - frames_used()};
 }
 
+u64 vm_reclaimable_pages(void)
+{
+    return 0;
+}
+
 /* ---- memory objects: pages in a list per hash of the index ---- */
 
 struct vm_file_ops vm_file_ops;
