@@ -127,6 +127,8 @@ static void publish(struct runqueue *rq, struct thread *running)
         __atomic_fetch_and(&sched_idle_cpus, ~me, __ATOMIC_RELAXED);
 }
 
+void (*sched_idle_hook)(bool idle);
+
 static void switch_to(struct runqueue *rq, struct thread *prev, struct thread *next)
 {
     if (PEEK(prev->state) == THREAD_QUEUED)
@@ -136,6 +138,8 @@ static void switch_to(struct runqueue *rq, struct thread *prev, struct thread *n
     PUBLISH(rq->switches, rq->switches + 1);
     PUBLISH(next->on_cpu, 1);
     next->last_in_ns = rq->now;
+    if ((prev == rq->idle || next == rq->idle) && sched_idle_hook)
+        sched_idle_hook(next == rq->idle);
     sched_switch_finish(arch_switch(prev, next));
 }
 

@@ -161,6 +161,12 @@ u64 sched_timer_interrupts(u32 cpu); /* timer interrupts taken since boot */
 int thread_for_each(int (*fn)(struct thread *t, void *arg), void *arg);
 
 /*
+ * Called on a CPU right before it switches to its idle thread (idle true) and away from it (false): in
+ * between it runs nothing but the kernel. Interrupts off; must not sleep. Set once, at boot.
+ */
+extern void (*sched_idle_hook)(bool idle);
+
+/*
  * For arch: runs in the new thread right after its first switch-in, interrupts off, preempt_count 1. prev:
  * what arch_switch returned. Leaves both as they are; arch turns interrupts on and calls the entry it was
  * given, which is the scheduler's own and drops the count to 0.

@@ -8,6 +8,15 @@
  * request; whoever counts to 0 wakes the initiator, whose struct thread is type-stable, so a late wake-up is
  * harmless. Orders: the page-table change (atomic exchange) happens before the push (release), which happens
  * before the target's exchange (acquire) and flush.
+ *
+ * An idle CPU is not disturbed: it runs nothing but the kernel, whose translations never change. Its state
+ * goes
+ *
+ *     ACTIVE --goes idle--> IDLE --an initiator, by compare-and-exchange--> STALE --wakes: flushes all-->
+ * ACTIVE
+ *
+ * Both sides are sequentially consistent: an initiator that finds IDLE or STALE changed the page table before
+ * the CPU's exchange to ACTIVE, so either that exchange sees STALE, or the initiator saw ACTIVE.
  */
 #include "kernel/arch/x86_64/trap.h"
 #include "mm/vm/internal.h"
@@ -28,6 +37,11 @@ struct tlb_node {
 
 static struct tlb_node *inbox[CPU_MAX]; /* atomic */
 
+enum { ACTIVE, IDLE, STALE };
+static struct {
+    u32 state; /* atomic; written by its CPU, and by initiators from IDLE to STALE */
+} __attribute__((aligned(64))) cpu_tlb[CPU_MAX];
+
 static void flush_local(u64 start, u64 end)
 {
     if ((end - start) >> PAGE_SHIFT > FLUSH_EACH_MAX) {
@@ -36,6 +50,23 @@ static void flush_local(u64 start, u64 end)
     }
     for (; start < end; start += PAGE_SIZE)
         tlb_flush_page_local(start);
+}
+
+static void idle_hook(bool idle)
+{
+    u32 *state = &cpu_tlb[cpu_id()].state;
+    if (__atomic_exchange_n(state, idle ? IDLE : ACTIVE, __ATOMIC_SEQ_CST) == STALE)
+        tlb_flush_all_local();
+}
+
+/* True when the CPU is idle: it will flush before it runs the program again. */
+static bool left_for_later(u32 cpu)
+{
+    u32 state = __atomic_load_n(&cpu_tlb[cpu].state, __ATOMIC_SEQ_CST);
+    if (state == IDLE && __atomic_compare_exchange_n(&cpu_tlb[cpu].state, &state, STALE, false,
+                                                     __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+        return true;
+    return state == STALE;
 }
 
 /* On the target, interrupts off. */
@@ -81,7 +112,7 @@ static void flush_everywhere(u64 start, u64 end)
     preempt_disable();
     u32 self = cpu_id(), others = 0;
     for (u32 i = 0; i < CPU_MAX; i++)
-        if (i != self && cpus[i] && __atomic_load_n(&cpus[i]->online, __ATOMIC_ACQUIRE))
+        if (i != self && cpus[i] && __atomic_load_n(&cpus[i]->online, __ATOMIC_ACQUIRE) && !left_for_later(i))
             nodes[others++].request = (void *)(u64)i;
     r.pending = others;
     for (u32 i = 0; i < others; i++) {
@@ -134,4 +165,5 @@ void tlb_finish(struct tlb_batch *b)
 void tlb_init(void)
 {
     irq_set_fixed(VECTOR_TLB, tlb_interrupt, NULL);
+    sched_idle_hook = idle_hook;
 }

@@ -150,8 +150,10 @@ static void take_interrupts(void)
 
 void host_idle(void)
 {
-    take_interrupts();
+    sched_idle_hook(true);
     host_yield();
+    sched_idle_hook(false);
+    take_interrupts();
 }
 
 extern u8 zero_page[];
@@ -200,6 +202,8 @@ int sched_sleep(u64 deadline_ns, u32 flags)
     host_yield();
     return 0;
 }
+
+void (*sched_idle_hook)(bool idle);
 
 void sched_wake(struct thread *t)
 {
