@@ -115,9 +115,9 @@ size_t jar_classes(const struct zip *z, size_t limit, struct buf *out)
     struct zip_entry e;
     size_t cursor = 0, n = 0;
     while (n < limit && zip_next(z, &cursor, &e)) {
-        if (!entry_ends(&e, ".class") || entry_starts(&e, "META-INF/") ||
-            entry_ends(&e, "module-info.class") || entry_ends(&e, "package-info.class") ||
-            memchr(e.name, '\n', e.name_len))
+        if (!entry_ends(&e, ".class") || entry_starts(&e, "META-INF/") || entry_starts(&e, "BOOT-INF/") ||
+            entry_starts(&e, "WEB-INF/") || entry_ends(&e, "module-info.class") ||
+            entry_ends(&e, "package-info.class") || memchr(e.name, '\n', e.name_len))
             continue;
         buf_add(out, e.name, e.name_len - strlen(".class"));
         buf_puts(out, "\n");

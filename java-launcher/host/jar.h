@@ -23,8 +23,8 @@ bool class_path_entry_decode(char *entry);
  * for; 0 if the class is not in it or is no class file. */
 int jar_class_release(const struct zip *z, const char *name);
 
-/* Appends the names ("a/b/C") of up to LIMIT classes of the JAR, leaving out META-INF, module-info and
- * package-info. Returns how many. */
+/* Appends the names ("a/b/C") of up to LIMIT classes of the JAR, leaving out META-INF, BOOT-INF, WEB-INF,
+ * module-info and package-info. Returns how many. */
 size_t jar_classes(const struct zip *z, size_t limit, struct buf *out);
 
 /* Does the JAR carry further JARs inside (as Spring Boot's do), whose needs jdeps does not see? */

@@ -52,6 +52,7 @@ static void watched_signals(sigset_t *set)
     sigaddset(set, SIGINT);
     sigaddset(set, SIGTERM);
     sigaddset(set, SIGHUP);
+    sigaddset(set, SIGQUIT);
     sigaddset(set, SIGCHLD);
 }
 
@@ -142,7 +143,7 @@ static void take_signal(struct run *r, uint32_t signo)
         kill(r->qemu, SIGKILL);
         return;
     }
-    send_control(r, "term\n");
+    send_control(r, signo == SIGQUIT ? "quit\n" : "term\n");
 }
 
 static void take_signals(struct run *r)

@@ -10,8 +10,8 @@
 /*
  * Boots it and returns the program's exit status, or EXIT_MOKA (after one line on standard error) when the VM
  * ended without one. Standard input is read as fast as the VM takes it, standard output and error are written
- * byte for byte; SIGINT, SIGTERM and SIGHUP become SIGTERM for the program; a second SIGINT ends the VM,
- * status 130. QEMU never outlives this process.
+ * byte for byte; SIGINT, SIGTERM and SIGHUP become SIGTERM (SIGQUIT stays what it is) for the program; a
+ * second SIGINT ends the VM, status 130. QEMU never outlives this process.
  */
 int vm_run(struct vm *vm);
 

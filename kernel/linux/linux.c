@@ -33,6 +33,8 @@ static void control_line(const char *text)
 {
     if (!strcmp(text, "term"))
         linux_kill(SIGTERM);
+    else if (!strcmp(text, "quit"))
+        linux_kill(SIGQUIT);
     else if (!strcmp(text, "kill"))
         shutdown(137);
     else
