@@ -9,6 +9,7 @@
 #include "kernel/linux/user.h"
 #include "mm/phys/phys.h"
 #include "sched/waitq.h"
+#include "virtio/virtio.h"
 
 struct process process;
 
@@ -205,6 +206,7 @@ void process_exit(int status)
     task_for_each(stop_task, NULL);
     wait_for_threads();
     vfs_sync();
+    console_drain(); /* however slowly the host reads: shutdown waits a few seconds only */
     shutdown(process.exit_status);
 }
 
