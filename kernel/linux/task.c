@@ -151,9 +151,8 @@ s32 task_next_tid(s32 tid)
 }
 
 /* set_tid_address(2): the word is cleared and one waiter woken, so that pthread_join returns. */
-static void clear_child_tid(struct task *t)
+static void clear_child_tid(u32 *word)
 {
-    u32 *word = (u32 *)t->clear_child_tid;
     if (!word || put_user32(word, 0))
         return;
     futex_wake_shared(word, 1);
@@ -163,11 +162,13 @@ void task_exit(int status)
 {
     struct task *t = current_task();
     struct thread *self = current_thread();
+    u32 *word = (u32 *)t->clear_child_tid;
     futex_exit_robust(t);
-    clear_child_tid(t);
+    /* Out of the table first: whoever the word wakes must not find the thread any more. */
     u32 left = task_unlink(t);
     self->task = NULL;
     task_put(t);
+    clear_child_tid(word);
     if (!left && !__atomic_load_n(&process.exiting, __ATOMIC_ACQUIRE))
         process_exit(status);
     thread_exit();
