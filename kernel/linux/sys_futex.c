@@ -30,7 +30,7 @@ static struct futex_key key_of(const u32 *word, bool private)
 {
     struct find f = {.addr = (u64)word, .key = {(u64)word, 0}};
     if (!private)
-        vm_for_each(find_area, &f);
+        vm_for_each_from(f.addr, find_area, &f);
     return f.key;
 }
 

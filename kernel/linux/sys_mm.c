@@ -176,7 +176,7 @@ static s64 map_twin(u64 addr, u64 len, u64 flags, u64 new_addr)
     struct twin t = {.addr = addr};
     if (!(flags & MREMAP_MAYMOVE))
         return -EINVAL;
-    int found = vm_for_each(find_twin, &t);
+    int found = vm_for_each_from(addr, find_twin, &t);
     if (!t.object)
         return found == 1 ? -EINVAL : -EFAULT;
     bool fixed = flags & MREMAP_FIXED;
@@ -236,7 +236,7 @@ static s64 check_mapped(u64 addr, u64 len)
 {
     struct hole h = {addr, addr + len};
     if (len)
-        vm_for_each(find_hole, &h);
+        vm_for_each_from(addr, find_hole, &h);
     return h.at >= h.end ? 0 : -ENOMEM;
 }
 
@@ -311,7 +311,7 @@ static s64 punch(u64 addr, u64 len)
 {
     struct punch p = {.addr = addr, .end = addr + len};
     while (p.addr < p.end) {
-        int found = vm_for_each(punch_find, &p);
+        int found = vm_for_each_from(p.addr, punch_find, &p);
         if (found <= 0)
             return found ?: -ENOMEM;
         int err = vm_object_punch(p.obj, p.from, p.to);

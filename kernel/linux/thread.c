@@ -6,6 +6,7 @@
 #include "kernel/linux/table.h"
 #include "kernel/linux/user.h"
 #include "mm/phys/phys.h"
+#include "mm/vm/vm.h"
 
 /* What a thread shares with its maker in one process. */
 #define CLONE_NEEDED (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD)
@@ -42,9 +43,20 @@ static void thread_entry(void *arg)
     trap_return_to_program(&frame);
 }
 
+/*
+ * A thread takes about 24 KiB of the kernel's memory (stack, registers) beside its own. The last 32nd of
+ * memory is not for them: a program that starts threads without end gets EAGAIN, and can still go on.
+ */
+static bool memory_short(void)
+{
+    struct phys_stats s;
+    phys_stats(&s);
+    return s.free_pages + vm_reclaimable_pages() < s.total_pages / 32;
+}
+
 static int start_thread(const char *name, struct start *s, const void *parent_fpu, struct task **out)
 {
-    struct thread *t = thread_create(name, thread_entry, s, true);
+    struct thread *t = parent_fpu && memory_short() ? NULL : thread_create(name, thread_entry, s, true);
     if (!t)
         return -EAGAIN;
     if (parent_fpu) {

@@ -523,9 +523,14 @@ u64 vm_brk(u64 addr)
 
 int vm_for_each(int (*fn)(const struct vm_area *area, void *arg), void *arg)
 {
+    return vm_for_each_from(0, fn, arg);
+}
+
+int vm_for_each_from(u64 addr, int (*fn)(const struct vm_area *area, void *arg), void *arg)
+{
     int result = 0;
     read_lock(&vm_lock);
-    for (struct vm_area *a = area_after(0); a && !result; a = area_next(a))
+    for (struct vm_area *a = area_after(addr); a && !result; a = area_next(a))
         result = fn(a, arg);
     read_unlock(&vm_lock);
     return result;

@@ -163,6 +163,8 @@ void vm_brk_init(u64 start);
 
 /* Calls fn for every area in address order with the vm lock shared; stops when fn returns non-zero. */
 int vm_for_each(int (*fn)(const struct vm_area *area, void *arg), void *arg);
+/* The same from the area that holds addr, or the next one above it, on. */
+int vm_for_each_from(u64 addr, int (*fn)(const struct vm_area *area, void *arg), void *arg);
 
 struct vm_stats {
     u64 mapped_bytes;   /* sum of areas */
