@@ -5,6 +5,8 @@
 #include "kernel/base/string.h"
 #include "kernel/linux/io/io.h"
 
+#define AF_INET        2
+#define AF_INET6       10
 #define SOCK_STREAM    1
 #define SOCK_SEQPACKET 5
 #define SOCK_TYPE_MASK 0xfu
@@ -141,6 +143,8 @@ s64 sys_socketpair(u32 family, u32 type, u32 protocol, int *ufds)
     struct socket *pair[2];
     u32 flags;
     s64 err = find_family(family, &type, &flags, &f);
+    if (err == -EAFNOSUPPORT && (family == AF_INET || family == AF_INET6))
+        err = -EOPNOTSUPP; /* what these families, once registered, say too */
     if (!err)
         err = f->create_pair ? f->create_pair(type, protocol, pair) : -EOPNOTSUPP;
     if (err)
