@@ -398,7 +398,6 @@ CASE(socket_pair)
     VALUE(poll_of(s[0], POLLIN | POLLOUT));
     VALUE(lseek(s[0], 0, SEEK_SET));
     VALUE(socketpair(AF_UNIX, 77, 0, s));
-    VALUE(socketpair(AF_INET, SOCK_STREAM, 0, s));
     VALUE(socket(77, SOCK_STREAM, 0));
 }
 
@@ -431,10 +430,9 @@ static void *connects(void *path)
     if (write(s, "request", 7) != 7)
         say("write: %s", errname(errno));
     char text[16] = "";
-    if (read(s, text, 15) > 0)
-        say("answer %s", text);
+    bool right = read(s, text, 15) > 0 && strcmp(text, "reply") == 0;
     close(s);
-    return path;
+    return right ? path : NULL;
 }
 
 CASE(unix_server)
@@ -452,7 +450,9 @@ CASE(unix_server)
     int c = OK(accept4(s, NULL, NULL, SOCK_CLOEXEC));
     VALUE(read(c, text, 16));
     VALUE(write(c, "reply", 5));
-    pthread_join(t, NULL);
+    void *answered = NULL;
+    pthread_join(t, &answered);
+    CHECK(answered != NULL);
     VALUE(read(c, text, 16));
     OK(close(c));
     OK(close(s));
