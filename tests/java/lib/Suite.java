@@ -24,9 +24,11 @@ final class Suite {
             Body body = cases.get(name);
             if (body == null)
                 throw new IllegalArgumentException("no such case: " + name);
+            long begin = System.nanoTime();
             try {
                 body.run();
                 System.out.println(name + ": ok");
+                System.err.println(name + " took " + (System.nanoTime() - begin) / 1_000_000 + " ms");
             } catch (Throwable t) {
                 failed = true;
                 System.out.println(name + ": FAIL " + t);
