@@ -193,13 +193,13 @@ int dentry_instantiate(struct dentry *dir, const char *name, u32 len, struct ino
 }
 
 /* From the cache, if the file system still has it so. */
-static struct dentry *find_valid(struct dentry *dir, const char *name, u32 len)
+static struct dentry *find_valid(struct dentry *dir, const char *name, u32 len, bool on_way)
 {
     struct dentry *d = dentry_find(dir, name, len);
     if (!d)
         return NULL;
     const struct mount *m = d->inode->mount;
-    if (likely(!m || !m->revalidate) || d->mounted || m->revalidate(d->inode))
+    if (likely(!m || !m->revalidate) || d->mounted || m->revalidate(d->inode, on_way))
         return d;
     dentry_unlink(d);
     dentry_put(d);
@@ -210,7 +210,7 @@ int dentry_lookup_locked(struct dentry *dir, const char *name, u32 len, struct d
 {
     if (len > NAME_MAX)
         return -ENAMETOOLONG;
-    struct dentry *d = find_valid(dir, name, len);
+    struct dentry *d = find_valid(dir, name, len, false);
     if (d) {
         *out = d;
         return 0;
@@ -235,11 +235,19 @@ static struct dentry *cross_mounts(struct dentry *d)
     return d;
 }
 
-int dentry_lookup(struct dentry *dir, const char *name, u32 len, struct dentry **out)
+bool dentry_find_through(struct dentry *dir, const char *name, u32 len, struct dentry **out)
+{
+    struct dentry *d = len <= NAME_MAX ? find_valid(dir, name, len, false) : NULL;
+    if (d)
+        *out = cross_mounts(d);
+    return d != NULL;
+}
+
+int dentry_lookup(struct dentry *dir, const char *name, u32 len, bool on_way, struct dentry **out)
 {
     if (len > NAME_MAX)
         return -ENAMETOOLONG;
-    struct dentry *d = find_valid(dir, name, len);
+    struct dentry *d = find_valid(dir, name, len, on_way);
     if (!d) {
         mutex_lock(&dir->inode->lock);
         int err = dentry_lookup_locked(dir, name, len, &d);

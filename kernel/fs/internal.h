@@ -62,8 +62,9 @@ struct mount {
     u32 id;
     bool read_only;
     bool uncached; /* names are computed: ask the file system each time */
-    /* Names may change by themselves: is a cached name of inode still its? NULL: always. May sleep. */
-    bool (*revalidate)(struct inode *inode);
+    /* Names may change by themselves: is a cached name of inode still its? on_way: it is not the end of the
+     * path, so an answer a moment old will do. NULL: always. May sleep. */
+    bool (*revalidate)(struct inode *inode, bool on_way);
     u64 next_ino; /* atomic */
     u64 magic;    /* statfs f_type */
     void *private;
@@ -104,8 +105,11 @@ struct dentry *dentry_find(struct dentry *parent, const char *name, u32 len);
  * -ENAMETOOLONG, -ENOMEM, or what lookup returned. Mounts are not crossed.
  */
 int dentry_lookup_locked(struct dentry *dir, const char *name, u32 len, struct dentry **out);
-/* The same without the lock held; crosses to the root of what is mounted there. */
-int dentry_lookup(struct dentry *dir, const char *name, u32 len, struct dentry **out);
+/* The same without the lock held; crosses to the root of what is mounted there. on_way: more of the path
+ * follows. */
+int dentry_lookup(struct dentry *dir, const char *name, u32 len, bool on_way, struct dentry **out);
+/* As dentry_lookup, but only from the cache: false when it is not there. */
+bool dentry_find_through(struct dentry *dir, const char *name, u32 len, struct dentry **out);
 /* Makes the dentry of a name just created (dir's inode lock held) and lists it. */
 int dentry_instantiate(struct dentry *dir, const char *name, u32 len, struct inode *inode,
                        struct dentry **out);
@@ -136,7 +140,7 @@ struct walk {
 };
 int walk_start(struct walk *w, struct vfs_path at, const char *path);
 int walk_parent(struct walk *w);
-/* Resolves the last component without following it. */
+/* Resolves the last component (or, within walk_parent, the present one) without following it. */
 int walk_last(struct walk *w, struct dentry **out);
 /* Continues along link, which is the last component. Then walk_parent again. */
 int walk_follow(struct walk *w, struct dentry *link);

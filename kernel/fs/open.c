@@ -151,7 +151,7 @@ static int open_last(struct walk *w, u32 flags, u32 mode, struct dentry **out, b
     }
     if (w->slash)
         return -EISDIR;
-    if (!(flags & O_EXCL) && !walk_last(w, out))
+    if (!(flags & O_EXCL) && is_dir(w->dir->inode) && dentry_find_through(w->dir, w->name, w->len, out))
         return 0;
     int err = create_last(w, mode, flags & O_EXCL, out, created);
     if (!err)

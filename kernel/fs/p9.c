@@ -17,6 +17,10 @@
 #include "kernel/fs/p9.h"
 #include "kernel/base/tree.h"
 #include "kernel/fs/internal.h"
+#include "sched/thread.h"
+
+#define FRESH_NS  NSEC_PER_MSEC         /* an answer of this age is one of the same call */
+#define ON_WAY_NS (100 * NSEC_PER_MSEC) /* how long a directory on the way is believed to be where it was */
 
 struct p9_mount {
     struct p9 p9;
@@ -35,6 +39,10 @@ struct p9_inode {
     struct p9_fid *io;      /* open, for the page cache: read-write when any file was opened so; or NULL */
     struct p9_fid *created; /* open for read and write by creation, for the open that follows; or NULL */
     u32 open_count;         /* files open */
+    /* The host's latest answer; guarded by attr_lock, but looked at without it. */
+    struct vfs_stat attr;
+    u64 attr_ns;                /* when it came; 0: outdated since */
+    const struct thread *asked; /* who asked for it, and has not used it yet */
 };
 
 static const struct inode_ops p9_dir_ops, p9_node_ops, p9_link_ops;
@@ -137,6 +145,33 @@ static void apply_attr(struct inode *inode, const struct p9_attr *attr)
         __atomic_store_n(&inode->object.size, st->size, __ATOMIC_RELEASE);
 }
 
+static void keep_attr(struct p9_inode *pi, const struct p9_attr *attr)
+{
+    pi->attr = attr->st;
+    pi->attr_ns = clock_monotonic_ns();
+    pi->asked = current_thread();
+}
+
+static void outdate(struct inode *inode)
+{
+    p9_of(inode)->attr_ns = 0;
+}
+
+/* The answer that the calling thread's own lookup has just brought, once: stat asks for a path, then for what
+ * is there. */
+static bool take_attr(struct inode *inode, struct vfs_stat *st)
+{
+    struct p9_inode *pi = p9_of(inode);
+    mutex_lock(&pi->attr_lock);
+    bool fresh =
+        pi->asked == current_thread() && pi->attr_ns && clock_monotonic_ns() - pi->attr_ns < FRESH_NS;
+    pi->asked = NULL;
+    if (fresh)
+        *st = pi->attr;
+    mutex_unlock(&pi->attr_lock);
+    return fresh;
+}
+
 /* Asks the host and takes over the answer. -ESTALE: something else took the name. */
 static int fetch_attr(struct inode *inode, struct p9_attr *attr)
 {
@@ -146,8 +181,10 @@ static int fetch_attr(struct inode *inode, struct p9_attr *attr)
     int err = p9_getattr(fid, attr);
     if (!err && (attr->qid.path != inode->ino || ((attr->st.mode ^ inode->mode) & S_IFMT)))
         err = -ESTALE;
-    if (!err)
+    if (!err) {
         apply_attr(inode, attr);
+        keep_attr(pi, attr);
+    }
     mutex_unlock(&pi->attr_lock);
     p9_fid_put(fid);
     return err;
@@ -168,6 +205,11 @@ static int refresh(struct inode *inode)
 static int p9_inode_getattr(struct inode *inode, struct vfs_stat *st)
 {
     struct p9_attr attr;
+    u64 dev = st->dev;
+    if (take_attr(inode, st)) {
+        st->dev = dev;
+        return 0;
+    }
     int err = fetch_attr(inode, &attr);
     if ((err == -ENOENT || err == -ESTALE) && p9_of(inode)->open_count) { /* open, but its name is gone */
         st->nlink = 0;
@@ -175,7 +217,6 @@ static int p9_inode_getattr(struct inode *inode, struct vfs_stat *st)
     }
     if (err)
         return err;
-    u64 dev = st->dev;
     *st = attr.st;
     st->dev = dev;
     return 0;
@@ -191,6 +232,7 @@ static int p9_inode_setattr(struct inode *inode, const struct vfs_stat *st, u32 
         vm_object_sync(&inode->object, 0, st->size);
     mutex_lock(&pi->attr_lock);
     int err = p9_setattr(fid, st, which);
+    outdate(inode);
     if (!err && (which & VFS_SET_SIZE))
         err = vm_object_truncate(&inode->object, st->size);
     mutex_unlock(&pi->attr_lock);
@@ -275,6 +317,7 @@ static int inode_of_fid(struct mount *mount, struct p9_fid *fid, struct inode **
     }
     bool fresh = !pi;
     if (fresh && (pi = new_inode(mount, &attr))) {
+        keep_attr(pi, &attr);
         pi->fid = fid;
         tree_insert(&m->inodes, &pi->node, node_cmp);
         pi->listed = true;
@@ -330,6 +373,7 @@ static int p9_inode_create(struct inode *dir, const char *name, u32 len, u32 mod
         err = p9_mkdir(at, name, len, mode & 07777);
     else
         err = p9_mknod(at, name, len, mode, rdev);
+    outdate(dir);
     p9_fid_put(at);
     if (!err)
         err = p9_lookup(dir, name, len, out);
@@ -345,6 +389,7 @@ static int p9_inode_symlink(struct inode *dir, const char *name, u32 len, const 
 {
     struct p9_fid *at = take_fid(p9_of(dir), &p9_of(dir)->fid);
     int err = p9_symlink(at, name, len, target);
+    outdate(dir);
     p9_fid_put(at);
     return err ? err : p9_lookup(dir, name, len, out);
 }
@@ -354,6 +399,8 @@ static int p9_inode_link(struct inode *dir, const char *name, u32 len, struct in
     struct p9_fid *at = take_fid(p9_of(dir), &p9_of(dir)->fid);
     struct p9_fid *file = take_fid(p9_of(inode), &p9_of(inode)->fid);
     int err = p9_link(at, name, len, file);
+    outdate(inode);
+    outdate(dir);
     p9_fid_put(at);
     p9_fid_put(file);
     return err;
@@ -363,6 +410,8 @@ static int remove_name(struct inode *dir, const char *name, u32 len, struct inod
 {
     struct p9_fid *at = take_fid(p9_of(dir), &p9_of(dir)->fid);
     int err = p9_unlink(at, name, len, directory);
+    outdate(inode);
+    outdate(dir);
     p9_fid_put(at);
     if (!err && inode->nlink)
         inode->nlink = directory ? 0 : inode->nlink - 1;
@@ -387,6 +436,11 @@ static int p9_inode_rename(struct inode *from, const char *name, u32 len, struct
         return -EINVAL;
     struct p9_fid *a = take_fid(p9_of(from), &p9_of(from)->fid), *b = take_fid(p9_of(to), &p9_of(to)->fid);
     int err = p9_rename(a, name, len, b, to_name, to_len);
+    outdate(inode);
+    outdate(from);
+    outdate(to);
+    if (replaced)
+        outdate(replaced);
     p9_fid_put(a);
     p9_fid_put(b);
     /* The server moves handles along with names; a fresh one does not depend on that. */
@@ -565,6 +619,7 @@ static ssize_t write_locked(struct file *f, struct iov_iter *it, u64 *pos)
     }
     struct p9_inode *pi = p9_of(f->inode);
     mutex_lock(&pi->attr_lock);
+    outdate(f->inode);
     while (it->left) {
         size_t left = it->left;
         n = p9_write_iter(f->private, *pos, it, left, update_pages, obj);
@@ -702,6 +757,7 @@ static int p9_writeback(struct vm_object *obj, u64 index, struct page *page, u32
         return -EIO;
     }
     ssize_t n = len ? p9_write(io, index << PAGE_SHIFT, page_to_virt(page), len) : 0;
+    outdate(&pi->inode);
     p9_fid_put(io);
     return n < 0 ? (int)n : 0;
 }
@@ -763,9 +819,12 @@ static const struct inode_ops p9_link_ops = {
 };
 
 /* One request instead of the three of a new lookup. A file with several names may have lost this one. */
-static bool p9_revalidate(struct inode *inode)
+static bool p9_revalidate(struct inode *inode, bool on_way)
 {
+    struct p9_inode *pi = p9_of(inode);
     struct p9_attr attr;
+    if (on_way && is_dir(inode) && clock_monotonic_ns() - pi->attr_ns < ON_WAY_NS)
+        return true;
     return !fetch_attr(inode, &attr) && (is_dir(inode) || attr.st.nlink == 1);
 }
 

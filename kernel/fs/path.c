@@ -83,7 +83,7 @@ int walk_last(struct walk *w, struct dentry **out)
     if (!is_dir(w->dir->inode))
         return -ENOTDIR;
     if (w->last == LAST_NAME)
-        return dentry_lookup(w->dir, w->name, w->len, out);
+        return dentry_lookup(w->dir, w->name, w->len, *w->rest != 0, out);
     if (w->last == LAST_DOTDOT) {
         *out = dentry_dotdot(w->dir);
         return 0;
