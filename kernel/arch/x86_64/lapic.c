@@ -84,6 +84,9 @@ u32 lapic_id(void)
 static void icr_write(u32 destination, u32 command)
 {
     if (!regs) {
+        /* What was written before must be seen by whoever gets the message; WRMSR alone does not order it
+         * here (Intel SDM 3A, 10.12.3). */
+        __asm__ volatile("mfence; lfence" ::: "memory");
         wrmsr(MSR_X2APIC + REG_ICR_LOW / 16, (u64)destination << 32 | command);
         return;
     }
@@ -138,4 +141,6 @@ u32 lapic_timer_read(void)
 void lapic_timer_deadline_mode(void)
 {
     reg_write(REG_LVT_TIMER, LVT_TSC_DEADLINE | VECTOR_TIMER);
+    __asm__ volatile("mfence" ::
+                         : "memory"); /* before the first write of the deadline: Intel SDM 3A, 10.5.4.1 */
 }

@@ -11,5 +11,6 @@
 #define MSR_FMASK        0xc0000084
 #define MSR_FS_BASE      0xc0000100
 #define MSR_GS_BASE      0xc0000101
+#define MSR_TSC_AUX      0xc0000103
 
 #endif

@@ -78,6 +78,15 @@ void syscall_init_cpu(void)
     wrmsr(MSR_FMASK, FLAGS_MASKED);
 }
 
+/* What RDTSCP and RDPID say: the CPU's number, as on Linux. */
+static void tsc_aux_init(u32 id)
+{
+    u32 a, b, c, d;
+    cpuid(0x80000001, 0, &a, &b, &c, &d);
+    if (d & (1u << 27))
+        wrmsr(MSR_TSC_AUX, id);
+}
+
 void cpu_tables_load(struct cpu *c)
 {
     struct arch_cpu *a = c->arch;
@@ -86,4 +95,5 @@ void cpu_tables_load(struct cpu *c)
     segments_load(a);
     wrmsr(MSR_GS_BASE, (u64)c);
     syscall_init_cpu();
+    tsc_aux_init(c->id);
 }
