@@ -98,6 +98,8 @@ static int check_segments(struct image *im)
         first = false;
     }
     im->high = ALIGN_UP(end, PAGE_SIZE);
+    if (im->h.entry >= PROGRAM_END)
+        return complain(im, "has a bad entry address", -ENOEXEC);
     if (first)
         return complain(im, "has nothing to load", -ENOEXEC);
     if (im->h.type == ET_EXEC && im->low < PROGRAM_START)

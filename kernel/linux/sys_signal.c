@@ -114,6 +114,10 @@ static s64 wait_in(u64 set, u64 deadline, struct uabi_siginfo *info)
                 break;
             }
             __atomic_store_n(&t->thread->interrupt, 0, __ATOMIC_SEQ_CST);
+            if (__atomic_load_n(&process.exiting, __ATOMIC_SEQ_CST)) {
+                err = -EINTR;
+                break;
+            }
             if ((t->pending.set | process.pending.set) & (set | others))
                 continue;
         }
