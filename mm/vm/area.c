@@ -120,19 +120,36 @@ static struct vm_area *balance(struct vm_area *n)
     return n;
 }
 
-/* Restores heights, gaps and balance from n up to the root. */
+/*
+ * Restores heights, gaps and balance from n upwards, as far as nodes change. A height of 0 marks a node whose
+ * figures are not to be believed.
+ */
 static void fix_up(struct vm_area *n)
 {
-    for (; n; n = n->parent) {
+    bool changed = true;
+    for (struct vm_area *above; n && changed; n = above) {
+        u32 old_height = n->height;
+        u64 old_gap = n->max_gap;
         update(n);
-        n = balance(n);
+        struct vm_area *top = balance(n);
+        changed = top != n || n->height != old_height || n->max_gap != old_gap;
+        above = top->parent;
     }
 }
 
+/* Recomputes the gap below n after its start or its neighbour's end moved. */
 static void set_gap(struct vm_area *n)
 {
     struct vm_area *prev = area_prev(n);
     n->gap = n->start - (prev ? prev->end : PROGRAM_START);
+}
+
+static void gap_moved(struct vm_area *n)
+{
+    u64 old = n->gap;
+    set_gap(n);
+    if (n->gap != old)
+        fix_up(n);
 }
 
 void area_insert(struct vm_area *a)
@@ -154,11 +171,10 @@ void area_insert(struct vm_area *a)
     struct vm_area *next = area_next(a);
     ASSERT((!prev || prev->end <= a->start) && (!next || a->end <= next->start));
     set_gap(a);
+    a->height = 0; /* so that the walk up starts */
     fix_up(a);
-    if (next) {
-        set_gap(next);
-        fix_up(next);
-    }
+    if (next)
+        gap_moved(next);
 }
 
 /* Exchanges n, which has two children, with its successor's place in the tree. */
@@ -185,17 +201,21 @@ static void swap_with_successor(struct vm_area *n)
 
 void area_remove(struct vm_area *a)
 {
-    struct vm_area *next = area_next(a);
-    if (a->left && a->right)
+    struct vm_area *next = area_next(a), *swapped = a->left && a->right ? next : NULL;
+    if (swapped)
         swap_with_successor(a);
     struct vm_area *parent = a->parent;
     replace(a, a->left ? a->left : a->right);
     list_del(&a->order);
+    if (parent)
+        parent->height = 0; /* it lost a child: so that the walk up starts */
     fix_up(parent);
-    if (next) {
-        set_gap(next);
-        fix_up(next);
+    if (swapped && swapped != parent) {
+        swapped->height = 0; /* its figures are those of its former place */
+        fix_up(swapped);
     }
+    if (next)
+        gap_moved(next);
 }
 
 void area_resize(struct vm_area *a, u64 start, u64 end)
@@ -203,12 +223,9 @@ void area_resize(struct vm_area *a, u64 start, u64 end)
     struct vm_area *next = area_next(a);
     a->start = start;
     a->end = end;
-    set_gap(a);
-    fix_up(a);
-    if (next) {
-        set_gap(next);
-        fix_up(next);
-    }
+    gap_moved(a);
+    if (next)
+        gap_moved(next);
 }
 
 /* The highest aligned place of len bytes in the gap [gap_start, gap_end) cut to [low, high); 0: none. */
