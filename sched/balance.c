@@ -18,8 +18,12 @@ static u32 claim_idle(cpu_mask mask)
 
 u32 balance_select(struct thread *t)
 {
-    cpu_mask mask = allowed_cpus(t), idle = PEEK(sched_idle_cpus) & mask;
     u32 last = t->cpu;
+    cpu_mask idle = PEEK(sched_idle_cpus);
+    if (!idle && (PEEK(t->affinity) & cpu_bit(last)))
+        return last;
+    cpu_mask mask = allowed_cpus(t);
+    idle &= mask;
     if (!(mask & cpu_bit(last)))
         last = __builtin_ctzl(mask);
     u32 cpu = claim_idle(idle & cpu_bit(last));

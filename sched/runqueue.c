@@ -20,12 +20,18 @@ void ready_insert(struct runqueue *rq, struct thread *t)
 {
     PUBLISH(t->state, THREAD_QUEUED);
     rq->ready_count++;
+    if (!rq->first || (s64)(t->vruntime - rq->first->vruntime) < 0)
+        rq->first = t;
     tree_insert(&rq->ready, &t->run_node, compare_vruntime);
 }
 
 void ready_remove(struct runqueue *rq, struct thread *t)
 {
     rq->ready_count--;
+    if (rq->first == t) {
+        struct tree_node *next = tree_next(&t->run_node);
+        rq->first = next ? ready_entry(next) : NULL;
+    }
     tree_remove(&rq->ready, &t->run_node);
 }
 
@@ -45,7 +51,7 @@ void rq_uncount(struct runqueue *rq, struct thread *t)
 
 void rq_update_vtime(struct runqueue *rq, struct thread *running)
 {
-    struct thread *first = first_ready(rq);
+    struct thread *first = rq->first;
     u64 least = running ? running->vruntime : first ? first->vruntime : rq->vtime;
     if (first && (s64)(first->vruntime - least) < 0)
         least = first->vruntime;
@@ -83,7 +89,7 @@ void rq_timer_remove(struct runqueue *rq, struct thread *t)
 /* When the running thread's turn ends, in real time. */
 static u64 turn_end(struct runqueue *rq, struct thread *running, u64 now)
 {
-    s64 lead = first_ready(rq)->vruntime + SCHED_GRANULARITY - running->vruntime;
+    s64 lead = rq->first->vruntime + SCHED_GRANULARITY - running->vruntime;
     if (lead <= 0)
         return now + SCHED_TURN_MIN;
     u64 turn = ((u64)lead * PEEK(running->weight)) >> 10;
@@ -97,6 +103,9 @@ static u64 turn_end(struct runqueue *rq, struct thread *running, u64 now)
 void rq_rearm(struct runqueue *rq, struct thread *running, u64 now)
 {
     u64 want = rq->first_deadline;
+    /* Due soon enough for any turn: it will be looked at again then. */
+    if (running && rq->armed_ns <= MIN(want, now + SCHED_GRANULARITY))
+        return;
     if (running && rq->ready_count) {
         u64 end = turn_end(rq, running, now);
         want = MIN(want, end);

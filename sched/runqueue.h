@@ -25,9 +25,10 @@ enum placement {
 
 struct runqueue {
     /* Owned by its CPU: touched with preemption off there, not from interrupt handlers. */
-    struct tree ready;  /* waiting threads by vruntime; the running one is not in it */
-    struct tree timers; /* sleepers by deadline */
-    u64 first_deadline; /* of timers; ~0 none */
+    struct tree ready;    /* waiting threads by vruntime; the running one is not in it */
+    struct thread *first; /* of ready */
+    struct tree timers;   /* sleepers by deadline */
+    u64 first_deadline;   /* of timers; ~0 none */
     u32 ready_count;
     u32 cpu;
     struct thread *idle;
@@ -66,11 +67,6 @@ static inline struct runqueue *this_runqueue(void)
 #define PUBLISH(field, value) __atomic_store_n(&(field), value, __ATOMIC_RELAXED)
 #define PEEK(field)           __atomic_load_n(&(field), __ATOMIC_RELAXED)
 
-static inline struct thread *first_ready(struct runqueue *rq)
-{
-    struct tree_node *n = tree_first(&rq->ready);
-    return n ? container_of(n, struct thread, run_node) : NULL;
-}
 static inline u64 virtual_ns(u64 real_ns, u64 inverse)
 {
     return (u64)((unsigned __int128)real_ns * inverse >> 32);
@@ -108,6 +104,12 @@ void balance_push(struct runqueue *rq);
 void balance_pull(struct runqueue *rq);
 /* Applies lift_to. */
 void balance_lift(struct runqueue *rq, struct thread *running);
+
+/* False when balance_push() would do nothing. */
+static inline bool balance_due(const struct runqueue *rq)
+{
+    return rq->ready_count && (PEEK(sched_idle_cpus) || rq->now >= rq->next_balance_ns);
+}
 
 /* ---- sched.c ---- */
 /* Puts t into the wake queue of cpu and makes that CPU look. Any context, preemption off. */

@@ -78,7 +78,7 @@ static void account(struct runqueue *rq, struct thread *t)
 static struct thread *first_allowed(struct runqueue *rq)
 {
     struct thread *t;
-    while ((t = first_ready(rq)) && unlikely(!(allowed_cpus(t) & cpu_bit(rq->cpu)))) {
+    while ((t = rq->first) && unlikely(!(allowed_cpus(t) & cpu_bit(rq->cpu)))) {
         if (PEEK(t->on_cpu))
             return t; /* still on its stack; it leaves at its next turn */
         ready_remove(rq, t);
@@ -167,7 +167,7 @@ static void schedule(bool yielding)
     publish(rq, next);
     if (next != prev)
         switch_to(rq, prev, next);
-    else if (rq->ready_count)
+    else if (balance_due(rq))
         balance_push(rq);
     irq_restore(flags);
 }
@@ -186,7 +186,7 @@ void sched_switch_finish(struct thread *prev)
     } else {
         __atomic_store_n(&prev->on_cpu, 0, __ATOMIC_RELEASE);
     }
-    if (rq->ready_count)
+    if (balance_due(rq))
         balance_push(rq);
 }
 
@@ -269,20 +269,60 @@ static void make_relative(struct thread *t)
     t->placement = PLACE_RELATIVE;
 }
 
+/*
+ * The short way for a thread that last ran on this CPU and shall again: straight into the ready queue, and a
+ * switch only when it has earned one. From threads only.
+ */
+static void wake_here(struct runqueue *rq, struct thread *t, struct thread *running)
+{
+    rq->now = clock_monotonic_ns();
+    account(rq, running);
+    enter_queue(rq, t);
+    if ((s64)(running->vruntime - t->vruntime) >= (s64)SCHED_GRANULARITY) {
+        this_cpu()->need_resched = true;
+        return;
+    }
+    if (!(PEEK(sched_crowded_cpus) & cpu_bit(rq->cpu)))
+        __atomic_fetch_or(&sched_crowded_cpus, cpu_bit(rq->cpu), __ATOMIC_RELAXED);
+    if (rq->armed_ns > rq->now + SCHED_GRANULARITY) {
+        u64 flags = irq_save();
+        rq_rearm(rq, running, rq->now);
+        irq_restore(flags);
+    }
+}
+
+/* Where t goes; its vruntime is fit for that CPU afterwards. */
+static u32 choose_cpu(struct thread *t)
+{
+    u32 cpu = balance_select(t);
+    if (cpu != t->cpu)
+        make_relative(t);
+    return cpu;
+}
+
 void sched_wake(struct thread *t)
 {
     if (!wait_permit(t))
         return;
     preempt_disable();
+    struct cpu *here = this_cpu();
+    struct runqueue *rq = here->sched;
     u32 cpu = t->cpu;
-    /* Its CPU must first finish switching away from it, and take it out of its timer tree. */
-    if (!__atomic_load_n(&t->on_cpu, __ATOMIC_ACQUIRE) &&
-        !__atomic_load_n(&t->timer_armed, __ATOMIC_ACQUIRE)) {
-        cpu = balance_select(t);
-        if (cpu != t->cpu)
-            make_relative(t);
+    if (cpu == here->id && !here->irq_depth && here->current != rq->idle) {
+        if (t->timer_armed)
+            rq_timer_remove(rq, t);
+        cpu = choose_cpu(t);
+        if (cpu == here->id)
+            wake_here(rq, t, here->current);
+        else
+            sched_push(t, cpu);
+    } else {
+        /* Its CPU must first finish switching away from it, and take it out of its timer tree. */
+        if (!__atomic_load_n(&t->on_cpu, __ATOMIC_ACQUIRE) &&
+            !__atomic_load_n(&t->timer_armed, __ATOMIC_ACQUIRE))
+            cpu = choose_cpu(t);
+        sched_push(t, cpu);
     }
-    sched_push(t, cpu);
     preempt_enable();
 }
 
