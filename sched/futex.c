@@ -108,7 +108,11 @@ int futex_wait(u32 *addr, struct futex_key key, u32 expected, u32 bits, u64 dead
 {
     if (!bits)
         return -EINVAL;
-    struct futex_waiter w = {.key = key, .bits = bits, .thread = current_thread()};
+    struct futex_waiter w; /* the rest is set when it is queued */
+    w.key = key;
+    w.bits = bits;
+    w.thread = current_thread();
+    w.woken = 0;
     struct bucket *b = bucket_of(key);
     u32 value;
     mutex_lock(&b->lock);
