@@ -26,6 +26,7 @@ struct arch_cpu {
     u64 gdt[5]; /* null, code, data, TSS (two words) */
     struct tss tss;
     u64 emergency_bottom, emergency_top;
+    u32 icr_destination; /* what xAPIC's ICR_HIGH holds */
     u8 trap_stack[512] __attribute__((aligned(16)));
     u8 nmi_stack[1536] __attribute__((aligned(16)));
     u8 emergency_stack[12288] __attribute__((aligned(16)));

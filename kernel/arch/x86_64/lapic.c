@@ -1,6 +1,7 @@
 /* Local APIC. */
 #include "kernel/arch/x86_64/lapic.h"
 #include "kernel/arch/x86_64/arch.h"
+#include "kernel/arch/x86_64/arch_cpu.h"
 #include "kernel/arch/x86_64/cpu.h"
 #include "kernel/arch/x86_64/msr.h"
 #include "kernel/arch/x86_64/trap.h"
@@ -25,7 +26,6 @@
 #define LVT_MASKED       0x10000u
 #define LVT_NMI          0x400u
 #define LVT_TSC_DEADLINE 0x40000u
-#define ICR_PENDING      0x1000u
 #define ICR_OTHERS       0xc0000u
 #define APIC_BASE_X2APIC 0x400u
 #define APIC_BASE_ENABLE 0x800u
@@ -67,6 +67,8 @@ void lapic_init_cpu(void)
     reg_write(REG_LVT_LINT1, LVT_NMI);
     reg_write(REG_LVT_ERROR, LVT_MASKED);
     reg_write(REG_LVT_TIMER, VECTOR_TIMER);
+    if (regs)
+        reg_write(REG_ICR_HIGH, 0); /* arch_cpu.icr_destination */
     this_cpu()->apic_id = lapic_id();
 }
 
@@ -80,7 +82,11 @@ u32 lapic_id(void)
     return regs ? reg_read(REG_ID) >> 24 : reg_read(REG_ID);
 }
 
-/* Interrupts go off, so that a handler's own message does not come between the two halves. */
+/*
+ * Each register write of xAPIC mode is an exit to the hypervisor, so the destination is only written when it
+ * changes, and nobody waits for the delivery status: a virtual APIC delivers at once. Interrupts go off, so
+ * that a handler's own message does not come between the two halves.
+ */
 static void icr_write(u32 destination, u32 command)
 {
     if (!regs) {
@@ -91,9 +97,11 @@ static void icr_write(u32 destination, u32 command)
         return;
     }
     u64 flags = irq_save();
-    while (reg_read(REG_ICR_LOW) & ICR_PENDING)
-        cpu_relax();
-    reg_write(REG_ICR_HIGH, destination << 24);
+    struct arch_cpu *a = this_cpu()->arch;
+    if (a->icr_destination != destination) {
+        a->icr_destination = destination;
+        reg_write(REG_ICR_HIGH, destination << 24);
+    }
     reg_write(REG_ICR_LOW, command);
     irq_restore(flags);
 }
@@ -105,7 +113,8 @@ void lapic_send(u32 apic_id, u32 command)
 
 void lapic_send_others(u32 command)
 {
-    icr_write(0, command | ICR_OTHERS);
+    struct arch_cpu *a = this_cpu()->arch;
+    icr_write(regs ? a->icr_destination : 0, command | ICR_OTHERS); /* the destination is ignored */
 }
 
 void ipi_send(u32 cpu, u32 vector)
