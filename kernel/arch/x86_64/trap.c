@@ -157,6 +157,11 @@ void trap_syscall(struct trap_frame *f)
     irq_on();
     trap_hooks.syscall(f);
     irq_off();
+    /* The frame is as SYSCALL made it, but for rax: nothing in it needs a look. */
+    const struct cpu *c = this_cpu();
+    if (likely(f->vector == TRAP_SYSCALL && !c->need_resched &&
+               !__atomic_load_n(&thread_head(c->current)->return_work, __ATOMIC_RELAXED)))
+        return;
     trap_exit_to_program(f);
 }
 
