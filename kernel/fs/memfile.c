@@ -251,7 +251,9 @@ static int reserve(struct inode *inode, u64 start, u64 end)
         struct page *page;
         if (i % 64 == 0)
             err = check_space(inode, 64);
-        if (!err && !(err = vm_object_page(obj, i, true, &page)))
+        if (!err && i % 512 == 0 && last - i >= 511 && vm_object_add_huge(obj, i))
+            i += 511;
+        else if (!err && !(err = vm_object_page(obj, i, true, &page)))
             page_put(page);
     }
     return err == -ENOMEM ? -ENOSPC : err;

@@ -49,6 +49,11 @@ static void block_add(struct page *page, u32 order)
     list_push_front(&zone_free[order], &page->link);
 }
 
+static void add_free(s64 pages)
+{
+    __atomic_store_n(&zone_free_pages, zone_free_pages + pages, __ATOMIC_RELAXED);
+}
+
 static struct page *buddy_of(struct page *page, u32 order)
 {
     return paddr_to_page(page_to_paddr(page) ^ (PAGE_SIZE << order));
@@ -56,7 +61,7 @@ static struct page *buddy_of(struct page *page, u32 order)
 
 static void buddy_give(struct page *page, u32 order)
 {
-    zone_free_pages += 1UL << order;
+    add_free(1L << order);
     while (order < ORDER_MAX) {
         struct page *buddy = buddy_of(page, order);
         if (kind_of(buddy) != PAGE_FREE || buddy->order != order)
@@ -83,8 +88,23 @@ static struct page *buddy_take(u32 order)
         block_add(page + (1UL << have), have);
     }
     set_kind(page, PAGE_POOLED);
-    zone_free_pages -= 1UL << order;
+    add_free(-(1L << order));
     return page;
+}
+
+/* Takes one free block of at most max frames, the smallest there is (a larger one is cut), frame by frame.
+ * Returns how many; 0 only when nothing is free. */
+static u32 buddy_take_upto(struct page **frames, u32 max)
+{
+    u32 order = 0, limit = 31 - __builtin_clz(max);
+    while (order < limit && list_empty(&zone_free[order]))
+        order++;
+    struct page *block = buddy_take(order);
+    for (u32 i = 0; block && i < 1u << order; i++) {
+        set_kind(block + i, PAGE_POOLED);
+        frames[i] = block + i;
+    }
+    return block ? 1u << order : 0;
 }
 
 void frames_add(u64 pfn, u32 order)
@@ -227,9 +247,8 @@ static struct page *zone_take(u32 order, u32 kind, u32 flags)
     if (!zone_enter(flags))
         return NULL;
     struct page *page = zone_allows(kind, order) ? buddy_take(order) : NULL;
-    bool more = page && order == 0 && caches();
-    while (more && n < pool_limit / 2 && zone_allows(PAGE_ANON, 0) && (extra[n] = buddy_take(0)))
-        n++;
+    while (page && order == 0 && caches() && n < pool_limit / 2 && zone_allows(PAGE_ANON, 0))
+        n += buddy_take_upto(extra + n, pool_limit / 2 - n);
     mutex_unlock(&zone_lock);
     preempt_disable();
     struct mm_cpu *c = caches();
@@ -330,6 +349,16 @@ void page_split(struct page *page, u32 refs_each)
         page[i].index = page->index + i;
         page[i].private = 0;
     }
+}
+
+u64 phys_total_pages(void)
+{
+    return total_pages;
+}
+
+u64 phys_free_pages(void)
+{
+    return __atomic_load_n(&zone_free_pages, __ATOMIC_RELAXED);
 }
 
 void phys_stats(struct phys_stats *out)

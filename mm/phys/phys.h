@@ -109,6 +109,9 @@ struct phys_stats {
     u64 kernel_pages, anon_pages, cache_pages;
 };
 void phys_stats(struct phys_stats *out);
+/* total_pages, and about free_pages (what CPUs have pooled does not count): cheap. Any context. */
+u64 phys_total_pages(void);
+u64 phys_free_pages(void);
 
 /* Runs the registered reclaimers until about want pages came free; returns how many did. No locks held but
  * those the callers of page_alloc may hold. May sleep. */

@@ -59,19 +59,19 @@ static struct page *anon_page(u32 order, u32 flags)
  * memory is plentiful: a quarter of it free, a half on machines of less than 256 MiB, never below 128 MiB;
  * areas that asked for it (MADV_HUGEPAGE) only need a sixteenth free.
  */
+bool huge_affordable(u32 area_flags)
+{
+    u64 total = phys_total_pages(), free = phys_free_pages();
+    if (area_flags & VM_HUGE)
+        return free >= total / 16 + 512;
+    return total >= HUGE_MIN_MEMORY * 15 / 16 && free >= total / (total < HUGE_MANY_MEMORY * 15 / 16 ? 2 : 4);
+}
+
 static bool huge_wanted(const struct vm_area *a, u64 addr)
 {
     u64 base = ALIGN_DOWN(addr, HUGE_SIZE);
-    if (base < a->start || base + HUGE_SIZE > a->end || (a->flags & (VM_NOHUGE | VM_STACK)))
-        return false;
-    struct phys_stats s;
-    phys_stats(&s);
-    if (a->flags & VM_HUGE)
-        return s.free_pages >= s.total_pages / 16 + 512;
-    if (s.total_pages < HUGE_MIN_MEMORY * 15 / 16)
-        return false;
-    u64 share = s.total_pages < HUGE_MANY_MEMORY * 15 / 16 ? 2 : 4;
-    return s.free_pages >= s.total_pages / share;
+    return base >= a->start && base + HUGE_SIZE <= a->end && !(a->flags & (VM_NOHUGE | VM_STACK)) &&
+           huge_affordable(a->flags);
 }
 
 /* 0: installed, or somebody else did; -ENOMEM: take small pages. */
@@ -139,9 +139,12 @@ static int fault_present(struct fault *f, pte_t *entry, pte_t e)
     return 0;
 }
 
+/* Most pages that are read first are written soon: while half of memory is free a read gets a page too, which
+ * saves the second fault and its shoot-down. */
 static int fault_anon(struct fault *f, pte_t *entry)
 {
-    return f->write ? map_own_page(f, entry, (pte_t){0}, NULL) : map_zero_page(f, entry);
+    bool own = f->write || ((f->area->flags & VM_WRITE) && phys_free_pages() > phys_total_pages() / 2);
+    return own ? map_own_page(f, entry, (pte_t){0}, NULL) : map_zero_page(f, entry);
 }
 
 /* ---- objects ---- */
@@ -192,14 +195,58 @@ static void map_cached(struct fault *f, pte_t *entry, struct page *page)
 }
 
 /* A page of an object that has no backing store: made at once. */
-static int make_object_page(struct fault *f, u64 index)
+static int make_object_page(struct fault *f, pte_t *entry, u64 index)
 {
     struct page *page;
     struct vm_object *obj = f->area->object;
     int err = object_page_try(obj, index, &page);
-    if (!err)
+    if (err)
+        return err;
+    if (f->write && !(f->area->flags & VM_SHARED)) {
+        err = map_own_page(f, entry, (pte_t){0}, page);
         page_put(page);
-    return err ? err : TRY_AGAIN;
+        return err;
+    }
+    mutex_lock(&obj->lock);
+    map_cached(f, entry, page);
+    mutex_unlock(&obj->lock);
+    return 0;
+}
+
+/* The object's offset of the 2 MiB around the fault, if a shared mapping could use one entry for them; else
+ * -1. */
+static s64 huge_offset(const struct fault *f)
+{
+    const struct vm_area *a = f->area;
+    u64 base = ALIGN_DOWN(f->addr, HUGE_SIZE), offset = a->offset + (base - a->start);
+    bool fits = base >= a->start && base + HUGE_SIZE <= a->end && IS_ALIGNED(offset, HUGE_SIZE) &&
+                offset + HUGE_SIZE <= a->object->size;
+    return fits && (a->flags & VM_SHARED) && !(a->flags & VM_NOHUGE) ? (s64)offset : -1;
+}
+
+/* Maps 512 pages of the object that lie in one block by one entry; true when it did. Each page gets its
+ * reference, as if mapped alone. */
+static bool fault_object_huge(struct fault *f, pte_t *entry)
+{
+    struct vm_object *obj = f->area->object;
+    s64 offset = huge_offset(f);
+    if (offset < 0 || (obj->ops && (obj->ops->fill || obj->ops->writeback)))
+        return false;
+    u64 index = offset >> PAGE_SHIFT;
+    if (f->write || (f->area->flags & VM_HUGE))
+        vm_object_add_huge(obj, index);
+    mutex_lock(&obj->lock);
+    struct page *first = object_huge_locked(obj, index);
+    for (u32 i = 0; first && i < 512; i++)
+        page_get(first + i);
+    mutex_unlock(&obj->lock);
+    if (!first)
+        return false;
+    u64 bits = pt_flags(f->area->flags, true) | PTE_HUGE | PTE_ACCESSED | (f->write ? PTE_DIRTY : 0);
+    if (!install(entry, (pte_t){0}, pte_make(page_to_paddr(first), bits), 512))
+        for (u32 i = 0; i < 512; i++)
+            page_put(first + i);
+    return true;
 }
 
 static int fault_object(struct fault *f, pte_t *entry)
@@ -225,7 +272,7 @@ static int fault_object(struct fault *f, pte_t *entry)
     if (page)
         return 0;
     if (!obj->ops || !obj->ops->fill)
-        return make_object_page(f, offset >> PAGE_SHIFT);
+        return make_object_page(f, entry, offset >> PAGE_SHIFT);
     vm_object_get(obj);
     f->need_object = obj;
     f->need_index = offset >> PAGE_SHIFT;
@@ -253,6 +300,8 @@ static int fault_once(struct fault *f, u32 error)
     if (!huge)
         return -ENOMEM;
     pte_t e = pte_load(huge);
+    if (!e.bits && f->area->object && fault_object_huge(f, huge))
+        return 0;
     if (!e.bits && f->write && !f->area->object && huge_wanted(f->area, f->addr) && !fault_anon_huge(f, huge))
         return 0;
     e = pte_load(huge);

@@ -27,18 +27,21 @@ u64 area_find_gap(u64 len, u64 align, u64 low, u64 high);
 
 /* ---- tlb.c: frames that are being unmapped, and who must forget them ---- */
 
-#define TLB_PUTS 48
+#define TLB_RUNS 32
 
 /* Collects what one operation unmaps; frames are given up only after every CPU has flushed. On the stack. */
 struct tlb_batch {
-    u64 start, end;             /* covers every changed translation; start > end: nothing to flush */
-    struct list frames;         /* blocks to free, through page.link */
-    struct page *put[TLB_PUTS]; /* pages to page_put */
-    u32 put_count;
+    u64 start, end;     /* covers every changed translation; start > end: nothing to flush */
+    struct list frames; /* blocks to free, through page.link */
+    struct {
+        struct page *first;
+        u32 count;
+    } run[TLB_RUNS]; /* pages to page_put, neighbours together */
+    u32 run_count;
 };
 void tlb_begin(struct tlb_batch *b);
 void tlb_note(struct tlb_batch *b, u64 addr, u64 len);
-/* Takes over one reference to page. */
+/* Takes over one reference to page; puts off what other CPUs may still use until tlb_finish. */
 void tlb_release(struct tlb_batch *b, struct page *page);
 /* Flushes on all CPUs, then frees. The batch is empty again. May sleep; interrupts on once there are other
  * CPUs. */
@@ -98,6 +101,9 @@ void radix_free(struct vm_object *obj);
 void page_wait(struct page *page);
 /* The page at index if present and filled, with a reference. Under obj->lock. */
 struct page *object_peek_locked(struct vm_object *obj, u64 index);
+/* The first of 512 pages from index on, when all are there and lie in one aligned block; else NULL. Under
+ * obj->lock. */
+struct page *object_huge_locked(struct vm_object *obj, u64 index);
 /* vm_object_page for a reader, without reclaiming. */
 int object_page_try(struct vm_object *obj, u64 index, struct page **out);
 /* Takes a page out of the tree. Under obj->lock; the object's reference passes to the caller. */
@@ -127,6 +133,8 @@ static inline void count_resident(s64 pages)
     __atomic_store_n(n, *n + pages, __ATOMIC_RELAXED);
     preempt_enable();
 }
+/* The policy for 2 MiB pages: is there memory for one more in an area of these flags? */
+bool huge_affordable(u32 area_flags);
 /* vm_fault without the out-of-memory end: -ENOMEM after reclaiming in vain. */
 int vm_fault_try(u64 addr, u32 error);
 

@@ -144,6 +144,18 @@ static struct vm_area *merge(struct vm_area *a, struct change *c)
     return a;
 }
 
+/* Lets the area below a new one grow over it, if they are alike; the new one is disposed of. */
+static bool extend(struct vm_area *new, struct change *c)
+{
+    struct vm_area *next = area_after(new->start), *prev = next ? area_prev(next) : area_last();
+    if (!prev || !mergeable(prev, new))
+        return false;
+    resize(prev, prev->start, new->end);
+    merge(prev, c);
+    list_push_back(&c->removed, &new->order);
+    return true;
+}
+
 /* Splits areas and 2 MiB pages at both borders of [start, end). -ENOMEM with nothing changed that shows. */
 static int cut(u64 start, u64 end, struct change *c)
 {
@@ -169,8 +181,15 @@ static int unmap_range(u64 start, u64 end, struct change *c)
 
 /* ---- mapping ---- */
 
+/* Whether 2 MiB pages may serve a mapping, which is then aligned to them. */
+static bool huge_possible(u64 len, const struct vm_object *object, u64 offset)
+{
+    bool memory = !object || !object->ops || (!object->ops->fill && !object->ops->writeback);
+    return len >= HUGE_SIZE && memory && IS_ALIGNED(offset, HUGE_SIZE);
+}
+
 /* Where a mapping goes that need not be at addr exactly; 0: no room. */
-static u64 choose(u64 addr, u64 len, u32 map_flags, bool anonymous)
+static u64 choose(u64 addr, u64 len, u32 map_flags, bool huge)
 {
     u64 high = map_flags & VM_HINT_32BIT ? 0x80000000UL : PROGRAM_END;
     addr = ALIGN_DOWN(addr, PAGE_SIZE);
@@ -180,15 +199,15 @@ static u64 choose(u64 addr, u64 len, u32 map_flags, bool anonymous)
             return addr;
     }
     u64 at = 0;
-    if (anonymous && len >= HUGE_SIZE)
+    if (huge)
         at = area_find_gap(len, HUGE_SIZE, PROGRAM_START, high);
     return at ? at : area_find_gap(len, PAGE_SIZE, PROGRAM_START, high);
 }
 
-static int place(u64 *addr, u64 len, u32 map_flags, bool anonymous, struct change *c)
+static int place(u64 *addr, u64 len, u32 map_flags, bool huge, struct change *c)
 {
     if (!(map_flags & (VM_FIXED | VM_FIXED_NEW))) {
-        *addr = choose(*addr, len, map_flags, anonymous);
+        *addr = choose(*addr, len, map_flags, huge);
         return *addr ? 0 : -ENOMEM;
     }
     if (map_flags & VM_FIXED_NEW) {
@@ -203,9 +222,7 @@ static bool overcommitted(u64 len, u32 area_flags, const struct vm_object *objec
 {
     if (object || (area_flags & (VM_NORESERVE | VM_SHARED)) || !(area_flags & VM_WRITE))
         return false;
-    struct phys_stats s;
-    phys_stats(&s);
-    return len >> PAGE_SHIFT > s.total_pages;
+    return len >> PAGE_SHIFT > phys_total_pages();
 }
 
 static int check_range(u64 addr, u64 len)
@@ -234,7 +251,7 @@ s64 vm_map(u64 addr, u64 len, u32 area_flags, u32 map_flags, struct vm_object *o
     if (!a)
         return -ENOMEM;
     change_begin(&c);
-    err = place(&addr, len, map_flags, !object, &c);
+    err = place(&addr, len, map_flags, huge_possible(len, object, object ? offset : 0), &c);
     if (err) {
         change_end(&c);
         kfree(a);
@@ -250,9 +267,11 @@ s64 vm_map(u64 addr, u64 len, u32 area_flags, u32 map_flags, struct vm_object *o
         vm_object_get(object);
     if (file && vm_file_ops.get)
         vm_file_ops.get(file);
-    area_insert(a);
-    object_link(a);
-    merge(a, &c);
+    if (!extend(a, &c)) {
+        area_insert(a);
+        object_link(a);
+        merge(a, &c);
+    }
     change_end(&c);
     if (map_flags & VM_POPULATE)
         vm_populate(addr, len, (area_flags & VM_WRITE) && !(area_flags & VM_SHARED));
@@ -454,7 +473,8 @@ static s64 remap_locked(u64 addr, u64 old_len, u64 new_len, u32 flags, u64 new_a
         int err = unmap_range(new_addr, new_addr + new_len, c);
         if (err)
             return err;
-    } else if (!(new_addr = choose(new_addr, new_len, 0, !a->object))) {
+    } else if (!(new_addr =
+                     choose(new_addr, new_len, 0, huge_possible(new_len, a->object, offset_at(a, addr))))) {
         return -ENOMEM;
     }
     int err = move_area(addr, old_len, new_len, keep_old, new_addr, *spare, c);

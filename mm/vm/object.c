@@ -81,8 +81,8 @@ struct vm_object *vm_object_create_anon(u64 size)
 void object_detach_locked(struct vm_object *obj, struct page *page)
 {
     radix_remove(obj, page->index);
+    lru_remove(page); /* first: the reclaimer follows page->object of what it finds there */
     page->object = NULL;
-    lru_remove(page);
     if (page_flags(page) & PAGE_DIRTY) {
         flags_clear(page, PAGE_DIRTY);
         obj->dirty_count--;
@@ -175,9 +175,7 @@ struct read_range {
  */
 static struct read_range read_ahead(struct vm_object *obj, u64 index)
 {
-    struct phys_stats stats;
-    phys_stats(&stats);
-    u64 window = stats.total_pages < SMALL_MEMORY ? READ_AHEAD_SMALL : READ_AHEAD_MAX / 2;
+    u64 window = phys_total_pages() < SMALL_MEMORY ? READ_AHEAD_SMALL : READ_AHEAD_MAX / 2;
     if (index == __atomic_load_n(&obj->next_read, __ATOMIC_RELAXED) && index)
         window *= 2;
     u64 pages = (obj->size + PAGE_SIZE - 1) >> PAGE_SHIFT;
@@ -311,6 +309,65 @@ static int find_or_fill(struct vm_object *obj, u64 index, bool for_write, u32 fl
         }
         page_put(page); /* once more, to mark it dirty under the lock */
     }
+}
+
+/* ---- 2 MiB at once: for objects without a backing store ---- */
+
+struct page *object_huge_locked(struct vm_object *obj, u64 index)
+{
+    struct page *first = radix_get(obj, index);
+    if (!first || !IS_ALIGNED(page_to_paddr(first), HUGE_SIZE))
+        return NULL;
+    for (u32 i = 1; i < 512; i++)
+        if (radix_get(obj, index + i) != first + i)
+            return NULL;
+    return first;
+}
+
+static bool absent(struct vm_object *obj, u64 first, u64 past)
+{
+    struct page *page = radix_next(obj, &first);
+    return !page || first >= past;
+}
+
+/* Puts the pages of a split block into the tree, all or none. Under the lock. */
+static bool attach_block(struct vm_object *obj, struct page *first)
+{
+    u64 index = first->index;
+    u32 done = 0;
+    if (!absent(obj, index, index + 512))
+        return false;
+    while (done < 512 && !radix_set(obj, index + done, first + done))
+        done++;
+    if (done == 512)
+        return true;
+    while (done--)
+        radix_remove(obj, index + done);
+    return false;
+}
+
+bool vm_object_add_huge(struct vm_object *obj, u64 index)
+{
+    if ((obj->ops && (obj->ops->fill || obj->ops->writeback)) || index % 512 || !huge_affordable(0))
+        return false;
+    mutex_lock(&obj->lock);
+    bool wanted = absent(obj, index, index + 512);
+    mutex_unlock(&obj->lock);
+    struct page *first = wanted ? page_alloc(ORDER_HUGE, PAGE_CACHE, PHYS_ZERO | PHYS_TRY) : NULL;
+    if (!first)
+        return false;
+    first->object = obj;
+    first->index = index;
+    first->flags = PAGE_UPTODATE;
+    page_split(first, 1);
+    mutex_lock(&obj->lock);
+    bool done = attach_block(obj, first);
+    mutex_unlock(&obj->lock);
+    if (!done) {
+        first->order = ORDER_HUGE;
+        page_free(first);
+    }
+    return done;
 }
 
 int vm_object_page(struct vm_object *obj, u64 index, bool for_write, struct page **out)

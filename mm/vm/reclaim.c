@@ -101,8 +101,8 @@ static bool try_free(struct page *page, bool vm_shared, struct tlb_batch *b)
     if (!list_empty(&obj->areas) && (!vm_shared || !unmap_idle(obj, page, b)))
         return false;
     u32 unmapped = 0; /* references the batch took over from mappings */
-    for (u32 i = 0; i < b->put_count; i++)
-        unmapped += b->put[i] == page;
+    for (u32 i = 0; i < b->run_count; i++)
+        unmapped += page >= b->run[i].first && page < b->run[i].first + b->run[i].count;
     if (__atomic_load_n(&page->refs, __ATOMIC_ACQUIRE) != 1 + unmapped)
         return false;
     object_detach_locked(obj, page);
@@ -122,7 +122,7 @@ static u64 reclaim_cache(u64 want)
             continue;
         struct vm_object *obj = page->object;
         freed += try_free(page, vm_shared, &batch);
-        if (batch.put_count > TLB_PUTS / 2)
+        if (batch.run_count > TLB_RUNS / 2)
             tlb_finish(&batch);
         mutex_unlock(&obj->lock);
     }

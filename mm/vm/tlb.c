@@ -130,7 +130,7 @@ void tlb_begin(struct tlb_batch *b)
 {
     b->start = ~0UL;
     b->end = 0;
-    b->put_count = 0;
+    b->run_count = 0;
     list_init(&b->frames);
 }
 
@@ -146,9 +146,51 @@ void tlb_release(struct tlb_batch *b, struct page *page)
         list_push_back(&b->frames, &page->link);
         return;
     }
-    if (b->put_count == TLB_PUTS)
+    u32 n = b->run_count;
+    if (n && b->run[n - 1].first + b->run[n - 1].count == page) {
+        b->run[n - 1].count++;
+        return;
+    }
+    if (n == TLB_RUNS)
         tlb_finish(b);
-    b->put[b->put_count++] = page;
+    b->run[b->run_count].first = page;
+    b->run[b->run_count++].count = 1;
+}
+
+/* Drops a reference of each of 512 pages of one aligned block; frees them together when it was the last of
+ * all. */
+static void put_block(struct page *first)
+{
+    u64 dead[512 / 64] = {0};
+    u32 count = 0;
+    for (u32 i = 0; i < 512; i++) {
+        if (__atomic_sub_fetch(&first[i].refs, 1, __ATOMIC_ACQ_REL))
+            continue;
+        dead[i / 64] |= 1UL << i % 64;
+        count++;
+    }
+    if (count == 512) {
+        first->order = ORDER_HUGE;
+        page_free(first);
+        return;
+    }
+    for (u32 i = 0; count && i < 512; i++)
+        if (dead[i / 64] & 1UL << i % 64)
+            page_free(first + i);
+}
+
+static void put_run(struct page *page, u32 count)
+{
+    while (count) {
+        if (count >= 512 && page->order == 0 && IS_ALIGNED(page_to_paddr(page), HUGE_SIZE)) {
+            put_block(page);
+            page += 512;
+            count -= 512;
+        } else {
+            page_put(page++);
+            count--;
+        }
+    }
 }
 
 void tlb_finish(struct tlb_batch *b)
@@ -157,8 +199,8 @@ void tlb_finish(struct tlb_batch *b)
         flush_everywhere(b->start, b->end);
     for (struct list *l; (l = list_pop_front(&b->frames));)
         page_free(list_entry(l, struct page, link));
-    for (u32 i = 0; i < b->put_count; i++)
-        page_put(b->put[i]);
+    for (u32 i = 0; i < b->run_count; i++)
+        put_run(b->run[i].first, b->run[i].count);
     tlb_begin(b);
 }
 

@@ -48,7 +48,7 @@ struct vm_object {
     u64 size;    /* bytes */
     void *pages; /* radix tree of struct page * by index: radix.c */
     u32 height;  /* of the tree */
-    bool huge;   /* prefer 2 MiB pages (memfd without backing) */
+    bool huge;   /* its owner would like 2 MiB pages (MFD_HUGETLB); they are used anyway where they fit */
     u64 page_count, dirty_count;
     u64 next_read;     /* where a sequential reader would miss next: read-ahead */
     struct list areas; /* vm_area.object_link of every mapping */
@@ -69,6 +69,12 @@ void vm_object_put(struct vm_object *obj);
  * and 0 never happens. -ENOMEM, -EIO, or what fill returned. Does not look at obj->size.
  */
 int vm_object_page(struct vm_object *obj, u64 index, bool for_write, struct page **out);
+/*
+ * Adds 512 zeroed pages in one physical block at index (a multiple of 512) if all are absent, the object has
+ * neither fill nor writeback, and memory is plentiful; shared mappings of the block then use 2 MiB entries.
+ * False: nothing happened.
+ */
+bool vm_object_add_huge(struct vm_object *obj, u64 index);
 /*
  * For writers: after the bytes were copied into a page got for_write, so that a write-back that ran meanwhile
  * does not lose them.
@@ -173,7 +179,8 @@ struct vm_stats {
 };
 void vm_stats(struct vm_stats *out);
 
-/* Cached pages of files that can be read again when needed: what the reclaimer could free at most. Any context. */
+/* Cached pages of files that can be read again when needed: what the reclaimer could free at most. Any
+ * context. */
 u64 vm_reclaimable_pages(void);
 
 #endif

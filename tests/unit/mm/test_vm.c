@@ -113,6 +113,8 @@ static void op_map(void)
     pick(&first, &count);
     enum state state = host_random(2) ? ANON : 1 + host_random(3);
     u32 obj = host_random(OBJECTS), index = host_random(OBJ_PAGES);
+    if (host_random(2)) /* 2 MiB pages need addresses and offsets to agree */
+        index = first % 512 + 512 * host_random(2);
     if (state != ANON)
         count = MIN(count, OBJ_PAGES - index);
     u32 flags = prot | (state == SHARED ? VM_SHARED | VM_MAYWRITE : 0);
@@ -233,6 +235,11 @@ static void op_file_write(void)
     page_put(page);
 }
 
+static void op_add_huge(void)
+{
+    vm_object_add_huge(&objects[0], host_random(2) * 512);
+}
+
 static void op_sync(void)
 {
     CHECK(!vm_object_sync(&objects[1], 0, OBJ_PAGES * PAGE_SIZE));
@@ -245,10 +252,24 @@ static void op_reclaim(void)
     phys_reclaim(host_random(500));
 }
 
+static u32 height(const struct vm_area *a)
+{
+    return a ? a->height : 0;
+}
+
+static u64 max_gap(const struct vm_area *a)
+{
+    return a ? a->max_gap : 0;
+}
+
 static int check_area(const struct vm_area *a, void *arg)
 {
     u64 *end = arg;
     CHECK(a->start >= *end && a->end > a->start);
+    CHECK(a->gap == a->start - MAX(*end, PROGRAM_START));
+    CHECK(a->max_gap == MAX(a->gap, MAX(max_gap(a->left), max_gap(a->right))));
+    s32 lean = height(a->left) - height(a->right);
+    CHECK(a->height == 1 + MAX(height(a->left), height(a->right)) && lean >= -1 && lean <= 1);
     *end = a->end;
     return 0;
 }
@@ -266,13 +287,13 @@ static void check_areas(void)
 
 static void test_random(u32 rounds)
 {
-    static void (*const ops[])(void) = {op_map,     op_map,     op_unmap,      op_protect,
-                                        op_protect, op_discard, op_remap,      op_truncate,
-                                        op_punch,   op_sync,    op_file_write, op_reclaim};
+    static void (*const ops[])(void) = {op_map,        op_map,     op_unmap,    op_protect, op_protect,
+                                        op_discard,    op_remap,   op_truncate, op_punch,   op_sync,
+                                        op_file_write, op_reclaim, op_add_huge, op_map};
     for (u32 i = 0; i < rounds; i++) {
         ops[host_random(ARRAY_LEN(ops))]();
         look(60);
-        if (i % 50 == 0)
+        if (i % 10 == 0)
             check_areas();
     }
     CHECK(!vm_unmap(BASE, PAGES * PAGE_SIZE));
@@ -370,10 +391,13 @@ static void test_resident(void)
     u8 vec[8];
     struct vm_stats s;
     CHECK(vm_map(BASE, 8 * PAGE_SIZE, VM_READ | VM_WRITE, VM_FIXED, NULL, 0, NULL) > 0);
+    CHECK(*host_access(BASE + 3 * PAGE_SIZE, true, &err) == 0);
+    CHECK(!vm_protect(BASE, 8 * PAGE_SIZE, VM_READ));
     for (u32 i = 0; i < 8; i++)
-        CHECK(*host_access(BASE + i * PAGE_SIZE, i == 3, &err) == 0);
+        CHECK(*host_access(BASE + i * PAGE_SIZE, false, &err) == 0);
     vm_stats(&s);
     CHECK(s.resident_pages == 1);
+    CHECK(!vm_protect(BASE, 8 * PAGE_SIZE, VM_READ | VM_WRITE));
     CHECK(!vm_resident(BASE, 8 * PAGE_SIZE, vec) && vec[3] == 1);
     CHECK(vm_resident(BASE, 9 * PAGE_SIZE, (u8[9]){0}) == -ENOMEM);
     CHECK(!vm_populate(BASE, 8 * PAGE_SIZE, true));
