@@ -346,3 +346,13 @@ CASE_MOKA(random_calls)
     CHECK(getpid() > 0);
     say("ok");
 }
+
+/* Not random at all, but on Linux as harmful. */
+CASE_MOKA(touches_all_memory)
+{
+    for (;;) {
+        char *p = anonymous(MB);
+        for (size_t i = 0; p != NULL && i < MB; i += PAGE)
+            p[i] = 1;
+    }
+}
