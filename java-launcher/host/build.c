@@ -184,6 +184,11 @@ static void read_exec(struct libs *l, const char *path)
         die("cannot read %s: %s", path, strerror(-err));
     if (!l->v[0]->elf.executable)
         die("%s is a shared library, not a program", path);
+    for (size_t i = 0; i < l->n; i++)
+        if (l->v[i]->name && !strcmp(l->v[i]->name, "libc.so.6")) {
+            libs_add_optional(l, "libgcc_s.so.1"); /* glibc opens it for pthread_exit and pthread_cancel */
+            break;
+        }
 }
 
 static void build_exec(const struct options *o, const char *path, const struct libs *l, struct stage *s)
