@@ -1,5 +1,5 @@
-/* Files under several threads at once: no call may fail with an error it cannot have, nothing may hang, and what one
- * thread alone writes it reads back. */
+/* Files under several threads at once: no call may fail with an error it cannot have, nothing may hang, and
+ * what one thread alone writes it reads back. */
 #include "abi.h"
 
 #include <dirent.h>
