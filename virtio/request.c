@@ -114,11 +114,13 @@ struct request *request_begin(struct request_queue *q, u32 descriptors)
 }
 
 /*
- * How long a submitter polls before it sleeps: about what a host needs to read from its page cache. An idle
+ * How long a submitter polls before it sleeps: what a busy host may need to read from its page cache. An idle
  * CPU that halts pays for the halt, the interrupt and two switches, and wakes later; Linux guests poll for
- * the same reason (its "guest halt polling" documentation, 200 us by default).
+ * the same reason (its "guest halt polling" documentation). In counted runs (-icount, sleep=off) the clock
+ * jumps to the next timer whenever all CPUs halt: there a read that is not polled for costs tens of
+ * milliseconds instead of its instructions.
  */
-#define POLL_NS (200 * NSEC_PER_USEC)
+#define POLL_NS (5 * NSEC_PER_MSEC)
 
 static void wait_done(struct request *r)
 {
