@@ -290,9 +290,8 @@ static struct page *alloc_slow(u32 order, u32 kind, u32 flags)
     struct page *page = zone_take(order, kind, flags);
     if (page || (flags & (PHYS_ATOMIC | PHYS_TRY)))
         return page;
-    for (u32 i = 0; i < RECLAIM_TRIES && !page; i++) {
-        if (!phys_reclaim(MAX(RECLAIM_MIN, 1UL << order)) && i)
-            break;
+    for (u32 i = 0, vain = 0; i < RECLAIM_TRIES && vain < 3 && !page; i++) {
+        vain += !phys_reclaim(MAX(RECLAIM_MIN, 1UL << order));
         page = zone_take(order, kind, flags);
     }
     return page;

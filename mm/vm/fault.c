@@ -10,6 +10,7 @@
 #include "kernel/base/printf.h"
 #include "kernel/base/string.h"
 #include "mm/vm/internal.h"
+#include "sched/thread.h"
 
 #define AROUND_PAGES     16 /* cached file pages mapped by one read fault: an aligned window of this many */
 #define OOM_TRIES        8
@@ -326,6 +327,17 @@ static int fetch(struct fault *f, struct page **page)
     return err == -ENOMEM ? err : err ? -EIO : 0;
 }
 
+/* After an allocation failed: false when nothing can be had, also not by others who are about to free some.
+ */
+static bool make_room(u32 *failures)
+{
+    if (reclaim_unlocked(64))
+        return true;
+    if (!sched_sleep(clock_monotonic_ns() + NSEC_PER_MSEC, 0))
+        sched_wake(current_thread()); /* the permit was somebody else's */
+    return (*failures)++ < OOM_TRIES;
+}
+
 int vm_fault_try(u64 addr, u32 error)
 {
     struct fault f = {.addr = ALIGN_DOWN(addr, PAGE_SIZE), .write = error & PF_WRITE};
@@ -343,7 +355,7 @@ int vm_fault_try(u64 addr, u32 error)
         held = NULL;
         if (err == TRY_AGAIN && f.need_object)
             err = fetch(&f, &held) ?: TRY_AGAIN;
-        if (err == -ENOMEM && (phys_reclaim(64) || failures++ < OOM_TRIES))
+        if (err == -ENOMEM && make_room(&failures))
             err = TRY_AGAIN;
     } while (err == TRY_AGAIN);
     preempt_disable();

@@ -116,6 +116,8 @@ int object_unmap_locked(struct vm_object *obj, u64 first, u64 last, bool copies,
 /* ---- reclaim.c ---- */
 void lru_add(struct page **pages, u32 count);
 void lru_remove(struct page *page);
+/* phys_reclaim for callers that hold no lock at all: may wait for vm_lock. */
+u64 reclaim_unlocked(u64 want);
 void reclaim_init(void);
 
 /* ---- fault.c ---- */

@@ -44,6 +44,7 @@ void page_wait(struct page *page)
     while (page_flags(page) & PAGE_BUSY)
         sched_sleep(SLEEP_FOREVER, 0);
     waitq_leave(q, &w);
+    sched_wake(current_thread()); /* a permit that it took may have been of a wait around this one */
 }
 
 static void page_unbusy(struct page *page)

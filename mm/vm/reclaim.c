@@ -1,10 +1,10 @@
 /*
  * Reclaim of clean file pages: a clock (second chance) over all pages that can be read again. It runs inside
- * allocations, whose callers may hold any lock of this layer or above: so it only tries locks.
+ * allocations, whose callers may hold any lock of this layer or above: so it only tries vm_lock and objects'.
  */
 #include "mm/vm/internal.h"
 
-#define SCAN_FACTOR 8 /* pages looked at for each page wanted, at most */
+#define SCAN_POLITE 2048 /* pages looked at before recent use no longer protects them */
 
 static struct mutex lru_lock; /* after any object's lock, except tried before it */
 static struct list lru = LIST_INIT(lru);
@@ -34,15 +34,12 @@ void lru_remove(struct page *page)
     mutex_unlock(&lru_lock);
 }
 
-/* Takes the oldest page off the clock and locks its object; NULL: none, or its object is in use. *more: there
- * was a page. */
+/* The oldest page goes to the end of the clock, its object locked; NULL: its object is in use. *more: there
+ * was a page. Nobody allocates while holding lru_lock, so it may be waited for. */
 static struct page *take_oldest(bool *more)
 {
     struct page *page = NULL;
-    if (!mutex_trylock(&lru_lock)) {
-        *more = false;
-        return NULL;
-    }
+    mutex_lock(&lru_lock);
     struct list *l = lru.next;
     *more = l != &lru;
     if (*more) {
@@ -56,9 +53,9 @@ static struct page *take_oldest(bool *more)
     return page;
 }
 
-/* Takes a page out of every mapping that has not used it since the last look; false: still in use. With
- * vm_lock shared and the object's lock. */
-static bool unmap_idle(struct vm_object *obj, struct page *page, struct tlb_batch *b)
+/* Takes a page out of every mapping that has not used it since the last look, or with force out of all;
+ * false: still in use. With vm_lock shared and the object's lock. */
+static bool unmap_idle(struct vm_object *obj, struct page *page, bool force, struct tlb_batch *b)
 {
     struct vm_area *a;
     bool idle = true;
@@ -73,7 +70,7 @@ static bool unmap_idle(struct vm_object *obj, struct page *page, struct tlb_batc
         pte_t e = entry && level == 0 ? pte_load(entry) : (pte_t){0};
         if (!e.bits || pte_paddr(e) != page_to_paddr(page))
             continue;
-        if (e.bits & PTE_ACCESSED) {
+        if ((e.bits & PTE_ACCESSED) && !force) {
             pte_cmpxchg(entry, e, (pte_t){e.bits & ~PTE_ACCESSED}); /* stale TLB entries: seen as idle late */
             idle = false;
         } else if (pte_cmpxchg(entry, e, (pte_t){0})) {
@@ -87,52 +84,72 @@ static bool unmap_idle(struct vm_object *obj, struct page *page, struct tlb_batc
     return idle;
 }
 
+static u32 page_refs(const struct page *page)
+{
+    return __atomic_load_n(&page->refs, __ATOMIC_ACQUIRE);
+}
+
 /* Frees the page into the batch if nobody needs it. Object locked. */
-static bool try_free(struct page *page, bool vm_shared, struct tlb_batch *b)
+static bool try_free(struct page *page, bool vm_shared, bool force, struct tlb_batch *b)
 {
     struct vm_object *obj = page->object;
     u16 flags = __atomic_load_n(&page->flags, __ATOMIC_ACQUIRE);
     if (flags & (PAGE_DIRTY | PAGE_BUSY))
         return false;
-    if (flags & PAGE_ACTIVE) {
+    bool used = (flags & PAGE_ACTIVE) && !force;
+    if (flags & PAGE_ACTIVE)
         __atomic_and_fetch(&page->flags, (u16)~PAGE_ACTIVE, __ATOMIC_ACQ_REL);
-        return false;
-    }
-    if (!list_empty(&obj->areas) && (!vm_shared || !unmap_idle(obj, page, b)))
+    if (page_refs(page) > 1 && (!vm_shared || !unmap_idle(obj, page, force, b)))
         return false;
     u32 unmapped = 0; /* references the batch took over from mappings */
     for (u32 i = 0; i < b->run_count; i++)
         unmapped += page >= b->run[i].first && page < b->run[i].first + b->run[i].count;
-    if (__atomic_load_n(&page->refs, __ATOMIC_ACQUIRE) != 1 + unmapped)
+    if (used || page_refs(page) != 1 + unmapped)
         return false;
     object_detach_locked(obj, page);
     tlb_release(b, page);
     return true;
 }
 
-static u64 reclaim_cache(u64 want)
+/* vm_shared: vm_lock is held shared, so that mapped pages can go too. */
+static u64 reclaim_pages(u64 want, bool vm_shared)
 {
     struct tlb_batch batch;
-    u64 freed = 0, scan = MIN(want * SCAN_FACTOR + 64, 2 * __atomic_load_n(&lru_count, __ATOMIC_RELAXED));
-    bool more = true, vm_shared = read_trylock(&vm_lock);
+    u64 freed = 0, limit = 2 * __atomic_load_n(&lru_count, __ATOMIC_RELAXED);
+    bool more = true;
     tlb_begin(&batch);
-    while (freed < want && scan-- && more) {
+    for (u64 seen = 0; freed < want && seen < limit && more; seen++) {
         struct page *page = take_oldest(&more);
         if (!page)
             continue;
         struct vm_object *obj = page->object;
-        freed += try_free(page, vm_shared, &batch);
+        freed += try_free(page, vm_shared, seen >= SCAN_POLITE, &batch);
         if (batch.run_count > TLB_RUNS / 2)
             tlb_finish(&batch);
         mutex_unlock(&obj->lock);
     }
     tlb_finish(&batch);
+    return freed;
+}
+
+static u64 reclaim_anywhere(u64 want)
+{
+    bool vm_shared = read_trylock(&vm_lock);
+    u64 freed = reclaim_pages(want, vm_shared);
     if (vm_shared)
         read_unlock(&vm_lock);
     return freed;
 }
 
+u64 reclaim_unlocked(u64 want)
+{
+    read_lock(&vm_lock);
+    u64 freed = reclaim_pages(want, true);
+    read_unlock(&vm_lock);
+    return freed < want ? freed + phys_reclaim(want - freed) : freed;
+}
+
 void reclaim_init(void)
 {
-    phys_register_reclaim(0, reclaim_cache);
+    phys_register_reclaim(0, reclaim_anywhere);
 }

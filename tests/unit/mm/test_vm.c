@@ -420,6 +420,26 @@ static void test_seek(void)
     printf("ok seek\n");
 }
 
+/* A file that does not fit beside the program's memory is read again and again: its own pages make room. */
+static void test_pressure(void)
+{
+    int err;
+    u64 anon = 0x100000000UL, used = 0;
+    CHECK(vm_map(anon, 1UL << 30, VM_READ | VM_WRITE | VM_NOHUGE | VM_NORESERVE, VM_FIXED, NULL, 0, NULL) >
+          0);
+    while (phys_free_pages() > OBJ_PAGES / 2) {
+        CHECK(host_access(anon + used, true, &err));
+        used += PAGE_SIZE;
+    }
+    CHECK(vm_map(BASE, OBJ_PAGES * PAGE_SIZE, VM_READ, VM_FIXED, &objects[1], 0, NULL) > 0);
+    for (u32 i = 0; i < 4 * OBJ_PAGES; i++)
+        CHECK(*host_access(BASE + i % OBJ_PAGES * PAGE_SIZE, false, &err) == 0);
+    CHECK(!vm_unmap(BASE, OBJ_PAGES * PAGE_SIZE) && !vm_unmap(anon, 1UL << 30));
+    vm_object_invalidate(&objects[1], 0, OBJ_PAGES * PAGE_SIZE);
+    CHECK(objects[1].page_count == 0);
+    printf("ok pressure\n");
+}
+
 int main(int argc, char **argv)
 {
     u32 rounds = argc > 1 ? atoi(argv[1]) : 1500;
@@ -432,6 +452,7 @@ int main(int argc, char **argv)
     test_brk();
     test_resident();
     test_seek();
+    test_pressure();
     for (host_seed = 1; host_seed <= 3; host_seed++)
         test_random(rounds);
     return 0;
