@@ -9,26 +9,72 @@
 
 #define TIMERS_MAX 1024
 
+/* What a timer counts. Time of a thread, or of all, is looked at when it could have passed at the earliest.
+ */
+enum timebase { TIMER_CLOCK, TIMER_PROCESS, TIMER_THREAD };
+
 /* A timer that sends a signal. Guarded by timers_lock, but timer itself. */
 struct ptimer {
     struct timer timer;
-    u64 interval_ns, next_ns; /* next_ns: monotonic; 0: not armed */
+    enum timebase base;
+    s32 tid;                  /* TIMER_THREAD: whose time */
+    u64 interval_ns, next_ns; /* next_ns: in the timer's own time; 0: not armed */
     struct uabi_sigevent event;
     s32 id;
     u32 overrun;
     bool realtime;
+    bool used; /* between timer_create and timer_delete */
 };
 
 static struct mutex timers_lock;
-static struct ptimer *timers[TIMERS_MAX];
-static struct ptimer itimer_real; /* ITIMER_REAL, for setitimer and alarm */
+static struct ptimer
+    *timers[TIMERS_MAX]; /* made when first needed, then kept: a late look at one is harmless */
+/* ITIMER_REAL (alarm too), ITIMER_VIRTUAL, ITIMER_PROF. There is no user time apart from all CPU time. */
+static struct ptimer itimers[3] = {
+    {.event.signo = SIGALRM},
+    {.event.signo = SIGVTALRM, .base = TIMER_PROCESS},
+    {.event.signo = SIGPROF, .base = TIMER_PROCESS},
+};
+
+static bool is_itimer(const struct ptimer *p)
+{
+    return p >= itimers && p < itimers + ARRAY_LEN(itimers);
+}
+
+static u64 thread_run_ns(s32 tid)
+{
+    struct task *t = task_find(tid);
+    u64 ns = t && t->thread ? sched_run_ns(t->thread) : 0;
+    if (t)
+        task_put(t);
+    return ns;
+}
+
+/* The present instant in the timer's own time. */
+static u64 own_now(const struct ptimer *p)
+{
+    if (p->base == TIMER_CLOCK)
+        return clock_monotonic_ns();
+    return p->base == TIMER_PROCESS ? process_run_ns() : thread_run_ns(p->tid);
+}
+
+/* When the instant `next` of its own time can come at the earliest, as a monotonic time. */
+static u64 earliest(const struct ptimer *p, u64 next)
+{
+    if (p->base == TIMER_CLOCK)
+        return next;
+    u64 now = own_now(p), left = next > now ? next - now : 0;
+    if (p->base == TIMER_PROCESS)
+        left /= cpu_count;
+    return deadline_after(MAX(left, NSEC_PER_MSEC));
+}
 
 static void send(struct ptimer *p)
 {
     struct uabi_siginfo info = {.signo = p->event.signo, .code = SI_TIMER};
-    if (p == &itimer_real) {
+    if (is_itimer(p)) {
         info.code = SI_KERNEL;
-        signal_send_process(SIGALRM, &info);
+        signal_send_process(info.signo, &info);
         return;
     }
     info.timerid = p->id;
@@ -48,8 +94,8 @@ static void send(struct ptimer *p)
 static void fire(struct timer *timer)
 {
     struct ptimer *p = container_of(timer, struct ptimer, timer);
+    u64 now = own_now(p);
     mutex_lock(&timers_lock);
-    u64 now = clock_monotonic_ns();
     bool due = p->next_ns && p->next_ns <= now;
     if (due && p->interval_ns) {
         u64 missed = (now - p->next_ns) / p->interval_ns;
@@ -64,27 +110,38 @@ static void fire(struct timer *timer)
     if (due)
         send(p);
     if (next)
-        timer_set(timer, next);
+        timer_set(timer, earliest(p, next));
 }
 
-/* Arms for `first` ns from now (0: disarms). */
+/* Arms for an instant of the timer's own time (0: disarms). */
 static void arm(struct ptimer *p, u64 deadline, u64 interval)
 {
     timer_cancel(&p->timer);
     mutex_lock(&timers_lock);
+    if (!p->used && !is_itimer(p))
+        deadline = 0; /* deleted meanwhile */
     p->next_ns = deadline;
     p->interval_ns = interval;
     mutex_unlock(&timers_lock);
     p->timer.fire = fire;
     if (deadline)
-        timer_set(&p->timer, deadline);
+        timer_set(&p->timer, earliest(p, deadline));
+}
+
+/* The same for ns from now. */
+static void arm_after(struct ptimer *p, u64 ns, u64 interval)
+{
+    u64 deadline = !ns                      ? 0
+                   : p->base == TIMER_CLOCK ? deadline_after(ns)
+                                            : own_now(p) + MIN(ns, (u64)INT64_MAX);
+    arm(p, deadline, interval);
 }
 
 static struct uabi_itimerspec state(struct ptimer *p)
 {
     struct uabi_itimerspec s = {{0, 0}, {0, 0}};
+    u64 now = own_now(p);
     mutex_lock(&timers_lock);
-    u64 now = clock_monotonic_ns();
     s.interval = timespec_of(p->interval_ns);
     if (p->next_ns)
         s.value = timespec_of(p->next_ns > now ? p->next_ns - now : 1);
@@ -92,7 +149,7 @@ static struct uabi_itimerspec state(struct ptimer *p)
     return s;
 }
 
-/* ---- setitimer, alarm: only ITIMER_REAL runs; CPU-time timers are refused ---- */
+/* ---- setitimer, alarm ---- */
 
 static struct uabi_timeval micro(struct uabi_timespec ts)
 {
@@ -103,9 +160,7 @@ s64 sys_getitimer(s32 which, struct uabi_itimerval *uvalue)
 {
     if ((u32)which > 2)
         return -EINVAL;
-    struct uabi_itimerspec s = {{0, 0}, {0, 0}};
-    if (which == 0)
-        s = state(&itimer_real);
+    struct uabi_itimerspec s = state(&itimers[which]);
     struct uabi_itimerval v = {micro(s.interval), micro(s.value)};
     return copy_to_user(uvalue, &v, sizeof(v));
 }
@@ -127,20 +182,16 @@ s64 sys_setitimer(s32 which, const struct uabi_itimerval *unew, struct uabi_itim
         return -EFAULT;
     if ((u32)which > 2 || !timeval_valid(&new.interval) || !timeval_valid(&new.value))
         return -EINVAL;
-    u64 first = timeval_ns(&new.value);
-    if (which != 0)
-        return first ? -EOPNOTSUPP : uold ? sys_getitimer(which, uold) : 0;
     s64 err = uold ? sys_getitimer(which, uold) : 0;
-    if (err)
-        return err;
-    arm(&itimer_real, first ? deadline_after(first) : 0, timeval_ns(&new.interval));
-    return 0;
+    if (!err)
+        arm_after(&itimers[which], timeval_ns(&new.value), timeval_ns(&new.interval));
+    return err;
 }
 
 s64 sys_alarm(u32 seconds)
 {
-    struct uabi_itimerspec old = state(&itimer_real);
-    arm(&itimer_real, seconds ? deadline_after(seconds * NSEC_PER_SEC) : 0, 0);
+    struct uabi_itimerspec old = state(&itimers[0]);
+    arm_after(&itimers[0], seconds * NSEC_PER_SEC, 0);
     return old.value.sec + (old.value.nsec >= 500000000 || (!old.value.sec && old.value.nsec));
 }
 
@@ -148,7 +199,8 @@ s64 sys_alarm(u32 seconds)
 
 static struct ptimer *timer_get(s32 id)
 {
-    return (u32)id < TIMERS_MAX ? __atomic_load_n(&timers[id], __ATOMIC_ACQUIRE) : NULL;
+    struct ptimer *p = (u32)id < TIMERS_MAX ? __atomic_load_n(&timers[id], __ATOMIC_ACQUIRE) : NULL;
+    return p && __atomic_load_n(&p->used, __ATOMIC_ACQUIRE) ? p : NULL;
 }
 
 static int check_event(const struct uabi_sigevent *e)
@@ -167,18 +219,36 @@ static int check_event(const struct uabi_sigevent *e)
     return 0;
 }
 
-static s32 timer_add(struct ptimer *p)
+/* A timer of those settings, or NULL: too many, or no memory. */
+static struct ptimer *timer_add(const struct ptimer *settings)
 {
-    mutex_lock(&timers_lock);
+    struct ptimer *p = NULL;
     s32 id = 0;
-    while (id < TIMERS_MAX && timers[id])
+    mutex_lock(&timers_lock);
+    while (id < TIMERS_MAX && timers[id] && timers[id]->used)
         id++;
-    if (id < TIMERS_MAX) {
+    if (id < TIMERS_MAX && !timers[id])
+        __atomic_store_n(&timers[id], kmalloc(sizeof(*p)), __ATOMIC_RELEASE);
+    if (id < TIMERS_MAX && (p = timers[id])) {
+        p->base = settings->base;
+        p->tid = settings->tid;
+        p->event = settings->event;
+        p->realtime = settings->realtime;
+        p->interval_ns = p->next_ns = p->overrun = 0;
         p->id = id;
-        __atomic_store_n(&timers[id], p, __ATOMIC_RELEASE);
+        __atomic_store_n(&p->used, true, __ATOMIC_RELEASE);
     }
     mutex_unlock(&timers_lock);
-    return id < TIMERS_MAX ? id : -EAGAIN;
+    return p;
+}
+
+static void timer_drop(struct ptimer *p)
+{
+    mutex_lock(&timers_lock);
+    p->next_ns = 0;
+    __atomic_store_n(&p->used, false, __ATOMIC_RELEASE);
+    mutex_unlock(&timers_lock);
+    timer_cancel(&p->timer);
 }
 
 s64 sys_timer_create(s32 clock, const struct uabi_sigevent *uevent, s32 *uid)
@@ -186,26 +256,32 @@ s64 sys_timer_create(s32 clock, const struct uabi_sigevent *uevent, s32 *uid)
     struct uabi_sigevent event = {.signo = SIGALRM, .notify = SIGEV_SIGNAL};
     if (uevent && copy_from_user(&event, uevent, sizeof(event)))
         return -EFAULT;
-    if (clock != CLOCK_REALTIME && clock != CLOCK_MONOTONIC && clock != CLOCK_BOOTTIME && clock != CLOCK_TAI)
-        return clock < 0 || clock == CLOCK_PROCESS_CPUTIME_ID || clock == CLOCK_THREAD_CPUTIME_ID
-                   ? -EOPNOTSUPP
-                   : -EINVAL;
+    bool cpu = clock == CLOCK_PROCESS_CPUTIME_ID || clock == CLOCK_THREAD_CPUTIME_ID;
+    if (clock < 0)
+        return -EOPNOTSUPP; /* the CPU time of another thread */
+    if (!cpu && clock != CLOCK_REALTIME && clock != CLOCK_MONOTONIC && clock != CLOCK_BOOTTIME &&
+        clock != CLOCK_TAI)
+        return -EINVAL;
     int err = check_event(&event);
-    struct ptimer *p = err ? NULL : kmalloc(sizeof(*p));
+    if (err)
+        return err;
+    struct ptimer settings = {
+        .base = !cpu                               ? TIMER_CLOCK
+                : clock == CLOCK_THREAD_CPUTIME_ID ? TIMER_THREAD
+                                                   : TIMER_PROCESS,
+        .tid = current_task()->tid,
+        .event = event,
+        .realtime = clock == CLOCK_REALTIME || clock == CLOCK_TAI,
+    };
+    struct ptimer *p = timer_add(&settings);
     if (!p)
-        return err ? err : -EAGAIN;
-    p->event = event;
-    p->realtime = clock == CLOCK_REALTIME || clock == CLOCK_TAI;
-    s32 id = timer_add(p);
-    if (id >= 0 && !uevent)
-        p->event.value = id;
-    if (id < 0 || put_user32(uid, id)) {
-        if (id >= 0)
-            timers[id] = NULL;
-        kfree(p);
-        return id < 0 ? id : -EFAULT;
-    }
-    return 0;
+        return -EAGAIN;
+    if (!uevent)
+        p->event.value = p->id;
+    if (!put_user32(uid, p->id))
+        return 0;
+    timer_drop(p);
+    return -EFAULT;
 }
 
 s64 sys_timer_settime(s32 id, s32 flags, const struct uabi_itimerspec *unew, struct uabi_itimerspec *uold)
@@ -220,10 +296,11 @@ s64 sys_timer_settime(s32 id, s32 flags, const struct uabi_itimerspec *unew, str
         return -EINVAL;
     struct uabi_itimerspec old = state(p);
     u64 first = timespec_ns(&new.value);
-    u64 deadline = !first ? 0 : deadline_after(first);
+    u64 interval = timespec_ns(&new.interval);
     if (first && flags & TIMER_ABSTIME)
-        deadline = MAX(1UL, p->realtime ? deadline_of_realtime(first) : first);
-    arm(p, deadline, timespec_ns(&new.interval));
+        arm(p, MAX(1UL, p->realtime ? deadline_of_realtime(first) : first), interval);
+    else
+        arm_after(p, first, interval);
     return uold ? copy_to_user(uold, &old, sizeof(old)) : 0;
 }
 
@@ -244,16 +321,9 @@ s64 sys_timer_getoverrun(s32 id)
 
 s64 sys_timer_delete(s32 id)
 {
-    mutex_lock(&timers_lock);
     struct ptimer *p = timer_get(id);
-    if (p) {
-        timers[id] = NULL;
-        p->next_ns = 0;
-    }
-    mutex_unlock(&timers_lock);
     if (!p)
         return -EINVAL;
-    timer_cancel(&p->timer);
-    kfree(p);
+    timer_drop(p);
     return 0;
 }
