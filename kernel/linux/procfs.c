@@ -32,7 +32,7 @@ static int take_snapshot(s32 tid, struct snapshot *s)
     struct task *t = task_find(tid);
     if (!t)
         return -ESRCH;
-    struct thread *th = t->thread;
+    struct thread *th = task_thread(t);
     memset(s, 0, sizeof(*s));
     if (th) {
         memcpy(s->name, th->name, sizeof(s->name) - 1);

@@ -39,8 +39,9 @@ s64 sys_sched_setaffinity(s32 tid, u64 size, const void *umask)
     if (!t)
         return -ESRCH;
     mask &= online();
-    if (mask && t->thread)
-        sched_set_affinity(t->thread, mask);
+    struct thread *thread = task_thread(t);
+    if (mask && thread)
+        sched_set_affinity(thread, mask);
     task_put(t);
     return mask ? 0 : -EINVAL;
 }
@@ -52,7 +53,8 @@ s64 sys_sched_getaffinity(s32 tid, u64 size, void *umask)
     struct task *t = find(tid);
     if (!t)
         return -ESRCH;
-    cpu_mask mask = t->thread ? t->thread->affinity & online() : online();
+    struct thread *thread = task_thread(t);
+    cpu_mask mask = thread ? thread->affinity & online() : online();
     task_put(t);
     return copy_to_user(umask, &mask, sizeof(mask)) ?: (s64)sizeof(mask);
 }
@@ -80,15 +82,17 @@ s64 sys_getpriority(s32 which, s32 who)
     struct task *t = which == 0 ? find(who) : names_us(which, who) ? find(0) : NULL;
     if (!t)
         return -ESRCH;
-    s64 result = 20 - (t->thread ? t->thread->nice : 0);
+    struct thread *thread = task_thread(t);
+    s64 result = 20 - (thread ? thread->nice : 0);
     task_put(t);
     return result;
 }
 
 static int set_nice(struct task *t, void *arg)
 {
-    if (t->thread)
-        sched_set_nice(t->thread, *(s32 *)arg);
+    struct thread *thread = task_thread(t);
+    if (thread)
+        sched_set_nice(thread, *(s32 *)arg);
     return 0;
 }
 
@@ -205,7 +209,8 @@ s64 sys_sched_getattr(s32 tid, void *uattr, u32 size, u32 flags)
     struct task *t = find(tid);
     if (!t)
         return -ESRCH;
-    a.nice = t->thread ? t->thread->nice : 0;
+    struct thread *thread = task_thread(t);
+    a.nice = thread ? thread->nice : 0;
     task_put(t);
     a.size = MIN(size, sizeof(a));
     return copy_to_user(uattr, &a, a.size);

@@ -4,21 +4,18 @@
 #include "kernel/linux/time.h"
 #include "kernel/linux/user.h"
 
-struct sum {
-    u64 ns;
-};
-static int add_run(struct task *t, void *arg)
-{
-    struct sum *s = arg;
-    s->ns += t->thread ? sched_run_ns(t->thread) : 0;
-    return 0;
-}
-
 u64 process_run_ns(void)
 {
-    struct sum s = {0};
-    task_for_each(add_run, &s);
-    return s.ns + process.exited_run_ns;
+    struct task *t;
+    mutex_lock(&process.lock); /* a thread that ends is counted once: here or there */
+    u64 ns = process.exited_run_ns;
+    list_for_each(t, &process.tasks, link)
+    {
+        struct thread *thread = task_thread(t);
+        ns += thread ? sched_run_ns(thread) : 0;
+    }
+    mutex_unlock(&process.lock);
+    return ns;
 }
 
 /* CPU clocks of threads and processes are negative numbers: ~id << 3 | 4 for a thread | kind
@@ -37,7 +34,7 @@ static int cpu_clock(s32 clock, u64 *ns)
     struct task *t = id ? task_find(id) : NULL;
     if (id && !t)
         return -EINVAL;
-    struct thread *thread = t ? t->thread : current_thread();
+    struct thread *thread = t ? task_thread(t) : current_thread();
     *ns = thread ? sched_run_ns(thread) : 0;
     if (t)
         task_put(t);

@@ -44,7 +44,8 @@ static bool is_itimer(const struct ptimer *p)
 static u64 thread_run_ns(s32 tid)
 {
     struct task *t = task_find(tid);
-    u64 ns = t && t->thread ? sched_run_ns(t->thread) : 0;
+    struct thread *thread = t ? task_thread(t) : NULL;
+    u64 ns = thread ? sched_run_ns(thread) : 0;
     if (t)
         task_put(t);
     return ns;

@@ -82,6 +82,13 @@ static inline struct task *current_task(void)
     return current_thread()->task;
 }
 
+/* The thread behind a task, or NULL when it has ended. It may end at any time: struct thread is type-stable,
+ * so what is read or set late is harmless. */
+static inline struct thread *task_thread(const struct task *t)
+{
+    return __atomic_load_n(&t->thread, __ATOMIC_ACQUIRE);
+}
+
 /* A task for a thread that is not started yet, with a tid, linked and counted. NULL: out of memory or of
  * tids. */
 struct task *task_create(struct thread *t);
