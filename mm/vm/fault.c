@@ -331,7 +331,7 @@ static int fetch(struct fault *f, struct page **page)
  */
 static bool make_room(u32 *failures)
 {
-    if (reclaim_unlocked(64))
+    if (reclaim_unlocked(64) || reclaim_write_back())
         return true;
     if (!sched_sleep(clock_monotonic_ns() + NSEC_PER_MSEC, 0))
         sched_wake(current_thread()); /* the permit was somebody else's */

@@ -118,6 +118,9 @@ void lru_add(struct page **pages, u32 count);
 void lru_remove(struct page *page);
 /* phys_reclaim for callers that hold no lock at all: may wait for vm_lock. */
 u64 reclaim_unlocked(u64 want);
+/* Writes some dirty file pages back, so that they can be reclaimed. False: there are none, or it failed. No
+ * lock of this layer held. */
+bool reclaim_write_back(void);
 void reclaim_init(void);
 
 /* ---- fault.c ---- */

@@ -4,7 +4,8 @@
  */
 #include "mm/vm/internal.h"
 
-#define SCAN_POLITE 2048 /* pages looked at before recent use no longer protects them */
+#define WRITE_WINDOW 64UL /* pages written back at once when only dirty ones are left */
+#define SCAN_POLITE  2048 /* pages looked at before recent use no longer protects them */
 
 static struct mutex lru_lock; /* after any object's lock, except tried before it */
 static struct list lru = LIST_INIT(lru);
@@ -139,6 +140,49 @@ static u64 reclaim_anywhere(u64 want)
     if (vm_shared)
         read_unlock(&vm_lock);
     return freed;
+}
+
+/* A reference, unless the last one is gone already: then the object is being taken apart. */
+static bool get_living(struct vm_object *obj)
+{
+    u32 refs = __atomic_load_n(&obj->refs, __ATOMIC_RELAXED);
+    while (refs && !__atomic_compare_exchange_n(&obj->refs, &refs, refs + 1, false, __ATOMIC_ACQUIRE,
+                                                __ATOMIC_RELAXED))
+        ;
+    return refs;
+}
+
+/* The object of a dirty page near the old end of the clock that can be written back, with a reference, and
+ * the page's index; NULL: none. */
+static struct vm_object *find_dirty(u64 *index)
+{
+    bool more = true;
+    u64 limit = __atomic_load_n(&lru_count, __ATOMIC_RELAXED);
+    for (u64 seen = 0; seen < limit && more; seen++) {
+        struct page *page = take_oldest(&more);
+        if (!page)
+            continue;
+        struct vm_object *obj = page->object;
+        bool dirty = __atomic_load_n(&page->flags, __ATOMIC_ACQUIRE) & PAGE_DIRTY;
+        bool wanted = dirty && obj->ops->writeback && get_living(obj);
+        *index = page->index;
+        mutex_unlock(&obj->lock);
+        if (wanted)
+            return obj;
+    }
+    return NULL;
+}
+
+bool reclaim_write_back(void)
+{
+    u64 index;
+    struct vm_object *obj = find_dirty(&index);
+    if (!obj)
+        return false;
+    u64 start = ALIGN_DOWN(index, WRITE_WINDOW) << PAGE_SHIFT;
+    int err = vm_object_sync(obj, start, start + WRITE_WINDOW * PAGE_SIZE);
+    vm_object_put(obj);
+    return !err;
 }
 
 u64 reclaim_unlocked(u64 want)

@@ -434,7 +434,20 @@ static void test_pressure(void)
     CHECK(vm_map(BASE, OBJ_PAGES * PAGE_SIZE, VM_READ, VM_FIXED, &objects[1], 0, NULL) > 0);
     for (u32 i = 0; i < 4 * OBJ_PAGES; i++)
         CHECK(*host_access(BASE + i % OBJ_PAGES * PAGE_SIZE, false, &err) == 0);
+    CHECK(!vm_unmap(BASE, OBJ_PAGES * PAGE_SIZE));
+    /* The same for what is written through a shared mapping: it goes to the store first. */
+    CHECK(vm_map(BASE, OBJ_PAGES * PAGE_SIZE, VM_READ | VM_WRITE | VM_SHARED | VM_MAYWRITE, VM_FIXED,
+                 &objects[1], 0, NULL) > 0);
+    for (u32 i = 0; i < 3 * OBJ_PAGES; i++) {
+        u8 *p = host_access(BASE + i % OBJ_PAGES * PAGE_SIZE, true, &err);
+        CHECK(*p == i / OBJ_PAGES);
+        *p = i / OBJ_PAGES + 1;
+    }
     CHECK(!vm_unmap(BASE, OBJ_PAGES * PAGE_SIZE) && !vm_unmap(anon, 1UL << 30));
+    CHECK(!vm_object_sync(&objects[1], 0, OBJ_PAGES * PAGE_SIZE));
+    for (u32 i = 0; i < OBJ_PAGES; i++)
+        CHECK(store[i] == 3);
+    memset(store, 0, sizeof(store));
     vm_object_invalidate(&objects[1], 0, OBJ_PAGES * PAGE_SIZE);
     CHECK(objects[1].page_count == 0);
     printf("ok pressure\n");
