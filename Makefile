@@ -291,8 +291,13 @@ $(B)/benchmarks/boot/entry: benchmarks/boot/entry.c $(B)/.deps
 	@mkdir -p $(@D)
 	$(CC) -static -nostdlib -ffreestanding -fno-stack-protector -O2 -Wall -Wextra -Werror $< -o $@
 
-bench: all $(B)/benchmarks/boot/Boot.jar $(B)/benchmarks/boot/entry $(B)/benchmarks/boot/idle $(B)/benchmarks/micro
+$(B)/benchmarks/sched: benchmarks/sched/sched.c $(B)/.deps
+	@mkdir -p $(@D)
+	$(CC) -static -O1 -pthread -Wall -Wextra -Werror -Wno-unused-parameter $< -o $@
+
+bench: all $(B)/benchmarks/boot/Boot.jar $(B)/benchmarks/boot/entry $(B)/benchmarks/boot/idle $(B)/benchmarks/micro $(B)/benchmarks/sched
 	benchmarks/boot/run
 	benchmarks/micro/run
+	benchmarks/sched/run
 
 include tests/tests.mk

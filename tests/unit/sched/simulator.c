@@ -28,6 +28,7 @@ static irq_handler handlers[256];
 static struct thread *switched_from;
 static u64 live_objects;
 static void (*boot_fn)(void);
+bool sim_stalls;
 
 u8 boot_stack_bottom[16], boot_stack_top[16];
 u32 fpu_area_size = 512;
@@ -286,6 +287,20 @@ void sim_stop(void)
     abort();
 }
 
+/* True while the host has taken the executing CPU away: two fifths of the time for 5 to 60 ms, when
+ * sim_stalls is set. */
+static bool stalled(void)
+{
+    static u64 random = 88172645463325252UL; /* xorshift64, Marsaglia 2003 */
+    static u64 until[CPU_MAX];
+    random ^= random << 13;
+    random ^= random >> 7;
+    random ^= random << 17;
+    if (sim_stalls && random % 1000 == 0)
+        until[executing] = now_ns + (5 + (random >> 20) % 55) * NSEC_PER_MSEC;
+    return until[executing] > now_ns;
+}
+
 static void cpu_reset(u32 i)
 {
     struct sim_cpu *c = &sim_cpus[i];
@@ -310,7 +325,8 @@ void sim_run(u32 cpus, void (*fn)(void))
                 me()->timer_ns = ~0UL;
                 me()->timer_pending = true;
             }
-            swapcontext(&main_context, &me()->context);
+            if (!stalled())
+                swapcontext(&main_context, &me()->context);
         }
     }
 }

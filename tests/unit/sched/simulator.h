@@ -18,5 +18,7 @@ void sim_work(u64 ns);
 /* The same for ever. */
 _Noreturn void sim_work_forever(void *unused);
 u64 sim_live_objects(void);
+/* CPUs stop now and then, as vCPUs do on a loaded host. */
+extern bool sim_stalls;
 
 #endif

@@ -94,6 +94,20 @@ static void fair_33(void)
     equal_shares(33);
 }
 
+/* Time that the host steals counts as run time, in bursts: the bursts must even out. */
+static void fair_stalled(void)
+{
+    struct thread *t[64];
+    double share[64];
+    sim_stalls = true;
+    for (u32 i = 0; i < 2 * test_cpus + 1; i++) {
+        t[i] = hog(0, ~0UL);
+        share[i] = (double)test_cpus / (2 * test_cpus + 1);
+    }
+    check_shares(t, share, 2 * test_cpus + 1, 5 * NSEC_PER_SEC, 0.15);
+    sim_stop();
+}
+
 static void fair_nice(void)
 {
     struct thread *t[3] = {hog(0, ~0UL), hog(5, ~0UL), hog(-5, ~0UL)};
@@ -387,6 +401,8 @@ static const struct test {
     {"sched/fair-9-on-8", 8, fair_9},
     {"sched/fair-33-on-32", 32, fair_33},
     {"sched/fair-2-on-4", 4, fair_2},
+    {"sched/fair-stalled-2", 2, fair_stalled},
+    {"sched/fair-stalled-4", 4, fair_stalled},
     {"sched/fair-nice", 1, fair_nice},
     {"sched/fair-too-heavy", 2, fair_too_heavy},
     {"sched/fair-pinned", 2, fair_pinned},
