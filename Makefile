@@ -149,8 +149,8 @@ KERNEL := $(B)/moka-kernel
 kernel-only: $(KERNEL)
 # Linked twice: the symbols of the first link become the table that names the kernel's frames in a backtrace.
 KERNEL_LINK = $(CC) -nostdlib -static -no-pie -Wl,-z,max-page-size=4096,-z,noexecstack,--gc-sections,--build-id=none,--eh-frame-hdr \
-	-T kernel/arch/x86_64/kernel.ld $(KERNEL_O) $(MUSL_O) $(UNWIND_O)
-$(KERNEL): kernel/arch/x86_64/kernel.ld tools/make-ksyms $(KERNEL_O) $(MUSL_O) $(UNWIND_O)
+	-T kernel/arch/x86_64/kernel.ld $(KERNEL_O) $(MUSL_O) $(UNWIND_O) $(LWIP_O)
+$(KERNEL): kernel/arch/x86_64/kernel.ld tools/make-ksyms $(KERNEL_O) $(MUSL_O) $(UNWIND_O) $(LWIP_O)
 	@tools/make-ksyms > $@.none.S && $(CC) -c $@.none.S -o $@.none.o
 	$(KERNEL_LINK) $@.none.o -lgcc -o $@.first
 	@tools/make-ksyms $@.first > $@.ksyms.S && $(CC) -c $@.ksyms.S -o $@.ksyms.o

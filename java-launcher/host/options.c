@@ -22,6 +22,8 @@ enum {
     OPT_KERNEL,
     OPT_MODULES,
     OPT_VERBOSE,
+    OPT_NET,
+    OPT_IP,
 };
 
 enum { MAX_CPUS = 32, LEAST_MEMORY = 16 << 20 };
@@ -30,6 +32,9 @@ static const struct option long_options[] = {
     {"memory", required_argument, NULL, 'm'},
     {"cpus", required_argument, NULL, 'c'},
     {"volume", required_argument, NULL, 'v'},
+    {"publish", required_argument, NULL, 'p'},
+    {"net", required_argument, NULL, OPT_NET},
+    {"ip", required_argument, NULL, OPT_IP},
     {"env", required_argument, NULL, 'e'},
     {"jvm", required_argument, NULL, 'J'},
     {"workdir", required_argument, NULL, 'w'},
@@ -62,6 +67,9 @@ static const char run_usage[] =
     "  -m, --memory SIZE        memory of the VM: 64M, 2G (1G)\n"
     "  -c, --cpus N             virtual CPUs, 1 to 32 (as many as the host has, at most 4)\n"
     "  -v, --volume HOST:GUEST[:ro]   a directory of the host in the VM; may repeat\n"
+    "  -p, --publish [IP:]HOST:GUEST[/udp]   a port of the host that leads to one of the VM; may repeat\n"
+    "      --net user|tap:NAME|none   network of the VM (user with -p or --ip, else none)\n"
+    "      --ip ADDRESS/PREFIX[,GATEWAY[,NAMESERVER]]   fixed address instead of DHCP\n"
     "  -e, --env NAME[=VALUE]   environment variable; without =, the value it has here; may repeat\n"
     "  -J, --jvm OPTION         option for the JVM, such as -J-Xmx75% or -J-ea; may repeat\n"
     "  -w, --workdir DIR        working directory in the VM (/)\n"
@@ -145,6 +153,53 @@ static void add_addition(struct options *o, const char *arg)
         die("--add %s: no such file or directory: %s", arg, a.host);
     o->additions = grow(o->additions, o->n_additions, sizeof a);
     o->additions[o->n_additions++] = a;
+}
+
+static bool parse_port(const char *text, size_t len, unsigned *out)
+{
+    char copy[8] = "", *end;
+    if (!len || len > 5 || strspn(text, "0123456789") < len)
+        return false;
+    memcpy(copy, text, len);
+    *out = (unsigned)strtoul(copy, &end, 10);
+    return *out >= 1 && *out <= 65535;
+}
+
+/* "[IP:]HOST:GUEST[/udp]"; without an address the host's port is open to the host alone. */
+static void add_forward(struct options *o, const char *arg)
+{
+    struct forward f = {.host_ip = "127.0.0.1"};
+    const char *slash = strchr(arg, '/'), *end = slash ? slash : arg + strlen(arg);
+    const char *guest = memrchr(arg, ':', (size_t)(end - arg));
+    const char *first = guest ? memrchr(arg, ':', (size_t)(guest - arg)) : NULL;
+    const char *host = first ? first + 1 : arg;
+    if (first) {
+        f.host_ip = fmt("%.*s", (int)(first - arg), arg);
+        if (!*f.host_ip || strspn(f.host_ip, "0123456789.") != strlen(f.host_ip))
+            die("-p %s: the address before the ports is not an IPv4 address", arg);
+    }
+    f.udp = slash && !strcmp(slash, "/udp");
+    if (!guest || !parse_port(host, (size_t)(guest - host), &f.host_port) ||
+        !parse_port(guest + 1, (size_t)(end - guest - 1), &f.guest_port) ||
+        (slash && !f.udp && strcmp(slash, "/tcp")))
+        die("-p %s: write HOSTPORT:GUESTPORT or IP:HOSTPORT:GUESTPORT, with /udp behind it for UDP", arg);
+    o->forwards = grow(o->forwards, o->n_forwards, sizeof f);
+    o->forwards[o->n_forwards++] = f;
+}
+
+static void set_net(struct options *o, char *arg)
+{
+    bool tap = starts_with(arg, "tap:") && arg[4];
+    if (strcmp(arg, "user") && strcmp(arg, "none") && !tap)
+        die("--net %s: write user, none or tap:NAME", arg);
+    o->net = arg;
+}
+
+static void set_ip(struct options *o, char *arg)
+{
+    if (!strchr(arg, '/') || strspn(arg, "0123456789./,") != strlen(arg))
+        die("--ip %s: write ADDRESS/PREFIX[,GATEWAY[,NAMESERVER]], such as 10.0.0.2/24,10.0.0.1", arg);
+    o->ip = arg;
 }
 
 static void add_env(struct options *o, const char *arg)
@@ -278,8 +333,17 @@ static void take(struct options *o, int c, char *arg)
     case 'v':
         add_volume(o, arg);
         break;
+    case 'p':
+        add_forward(o, arg);
+        break;
     case 'e':
         add_env(o, arg);
+        break;
+    case OPT_NET:
+        set_net(o, arg);
+        break;
+    case OPT_IP:
+        set_ip(o, arg);
         break;
     case 'J':
         add_jvm(o, arg);
@@ -317,7 +381,7 @@ static void take_options(struct options *o, int argc, char **argv)
 {
     int c;
     opterr = 0;
-    while (!o->exec && (c = getopt_long(argc, argv, "+:m:c:v:e:J:w:o:h", long_options, NULL)) != -1) {
+    while (!o->exec && (c = getopt_long(argc, argv, "+:m:c:v:p:e:J:w:o:h", long_options, NULL)) != -1) {
         const char *word = argv[optind - 1];
         if (c == 'h') {
             usage(command_name(o));
@@ -346,7 +410,11 @@ static void check(const struct options *o)
             o->command == CMD_RUN ? "which JAR?" : "which JAR is to be built?");
     require(!o->exec || !(o->main || o->classpath || o->jdk || o->jvm.n), o,
             "--exec starts a program without Java: --main, --classpath, --jdk and -J do not go with it");
+    require(!o->n_forwards || !o->net || !strcmp(o->net, "user"), o, "-p goes with --net user only");
+    require(!o->ip || !o->net || strcmp(o->net, "none"), o, "--ip needs a network");
     if (o->command == CMD_BUILD) {
+        require(!o->n_forwards && !o->net && !o->ip, o,
+                "the network is given when the image is run, not when it is built");
         require(o->output, o, "where does the image go? Add -o FILE");
         require(!o->n_volumes, o, "volumes are given when the image is run, not when it is built");
         require(!o->dry_run && !o->gdb && !o->strace, o, "--dry-run, --gdb and --strace are for moka run");

@@ -17,6 +17,13 @@ struct volume {
     bool read_only;
 };
 
+/* -p: a port of the host that leads to one of the guest. */
+struct forward {
+    char *host_ip;
+    unsigned host_port, guest_port;
+    bool udp;
+};
+
 struct addition {
     char *host, *guest; /* both absolute */
 };
@@ -32,6 +39,10 @@ struct options {
     size_t n_volumes;
     struct addition *additions;
     size_t n_additions;
+    struct forward *forwards;
+    size_t n_forwards;
+    char *net; /* --net: user, none, tap:NAME; NULL: user when there are forwards or --ip, else none */
+    char *ip;  /* --ip ADDRESS/PREFIX[,GATEWAY[,NAMESERVER]] */
     struct strvec env; /* NAME=VALUE */
     struct strvec jvm; /* options for the JVM */
     struct strvec modules;

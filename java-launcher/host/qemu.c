@@ -89,6 +89,8 @@ static void add_options(const struct vm *vm, struct buf *line)
         cmdline_add(line, fmt("cwd=%s", workdir));
     if (name)
         cmdline_add(line, fmt("hostname=%s", name));
+    if (vm->o->ip)
+        cmdline_add(line, fmt("ip=%s", vm->o->ip));
     if (vm->no_stdin)
         cmdline_add(line, "stdin=null");
 }
@@ -193,6 +195,33 @@ static void add_machine(const struct vm *vm, bool microvm, struct strvec *argv)
     add_pair(argv, "-append", vm_cmdline(vm));
 }
 
+/* The network the VM is on, or NULL for none. */
+static const char *network(const struct options *o)
+{
+    const char *net = o->net ? o->net : o->n_forwards || o->ip ? "user" : "none";
+    return strcmp(net, "none") ? net : NULL;
+}
+
+static void add_network(const struct options *o, const char *bus, struct strvec *argv)
+{
+    struct buf b = {0};
+    const char *net = network(o);
+    if (!net)
+        return;
+    if (starts_with(net, "tap:")) {
+        buf_printf(&b, "tap,id=net,ifname=%s,script=no,downscript=no", comma_quoted(net + 4));
+    } else {
+        buf_puts(&b, "user,id=net");
+        for (size_t i = 0; i < o->n_forwards; i++) {
+            const struct forward *f = &o->forwards[i];
+            buf_printf(&b, ",hostfwd=%s:%s:%u-:%u", f->udp ? "udp" : "tcp", f->host_ip, f->host_port,
+                       f->guest_port);
+        }
+    }
+    add_pair(argv, "-netdev", b.p);
+    add_pair(argv, "-device", fmt("virtio-net-%s,netdev=net", bus));
+}
+
 static const char *const stream_names[STREAMS] = {"stdin", "stdout", "stderr", "control", "serial"};
 
 static void add_streams(const int *fds, const char *bus, struct strvec *argv)
@@ -227,11 +256,13 @@ static void add_volumes(const struct options *o, const char *bus, struct strvec 
 void vm_qemu(const struct vm *vm, const int *fds, struct strvec *argv)
 {
     const struct options *o = vm->o;
-    bool fits = o->n_volumes + FIXED_DEVICES <= MICROVM_SLOTS;
+    size_t devices = o->n_volumes + FIXED_DEVICES + (network(o) != NULL);
+    bool fits = devices <= MICROVM_SLOTS;
     bool microvm = o->machine ? !strcmp(o->machine, "microvm") : fits;
     const char *bus = microvm ? "device" : "pci";
     if (microvm && !fits)
-        die("a microvm has room for %d volumes: use --machine q35", MICROVM_SLOTS - FIXED_DEVICES);
+        die("a microvm has room for %d volumes: use --machine q35",
+            MICROVM_SLOTS - FIXED_DEVICES - (network(o) != NULL));
     vec_add(argv, qemu_program);
     add_machine(vm, microvm, argv);
     add_pair(argv, "-drive",
@@ -239,5 +270,6 @@ void vm_qemu(const struct vm *vm, const int *fds, struct strvec *argv)
     add_pair(argv, "-device", fmt("virtio-blk-%s,drive=root", bus));
     add_streams(fds, bus, argv);
     add_pair(argv, "-device", fmt("virtio-rng-%s", bus));
+    add_network(o, bus, argv);
     add_volumes(o, bus, argv);
 }

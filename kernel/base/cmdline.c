@@ -70,6 +70,8 @@ static void parse_option(const char *word)
         cmdline.cwd = v;
     else if ((v = value_of(word, "hostname=")))
         cmdline.hostname = v;
+    else if ((v = value_of(word, "ip=")))
+        cmdline.ip = v;
     else if ((v = value_of(word, "volume=")))
         add_limited(cmdline.volumes, &cmdline.volume_count, ARRAY_LEN(cmdline.volumes), v, "volumes");
     else if ((v = value_of(word, "virtio_mmio.device=")))

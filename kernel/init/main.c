@@ -8,6 +8,7 @@
 #include "kernel/linux/linux.h"
 #include "mm/phys/phys.h"
 #include "mm/vm/vm.h"
+#include "net/net.h"
 #include "sched/thread.h"
 #include "sched/timer.h"
 #include "virtio/pci_bus.h"
@@ -50,6 +51,7 @@ _Noreturn void kernel_main(void)
     if (vfs_mount_root())
         shutdown(70);
     linux_init();
+    net_init(); /* loopback, the network device; DHCP goes on in the background */
     mount_volumes();
     if (linux_start())
         shutdown(127);

@@ -10,7 +10,7 @@
 #define SYS_LIGHTWEIGHT_PROT 0
 #define LWIP_NETCONN         0
 #define LWIP_SOCKET          0
-#define LWIP_TIMERS          1
+#define LWIP_TIMERS          0 /* the core's worker calls the protocols' timers: net/core.c */
 
 /* Memory comes from the kernel heap: no pools, so no limit on connections but memory. */
 #define MEM_LIBC_MALLOC              1
@@ -45,6 +45,7 @@
 #define LWIP_IPV6_AUTOCONFIG          1
 #define IP_REASSEMBLY                 1
 #define IP_FRAG                       1
+#define IPV6_FRAG_COPYHEADER          1 /* pointers do not fit into the header it overwrites */
 #define ARP_QUEUEING                  1
 #define ETHARP_SUPPORT_STATIC_ENTRIES 0
 #define LWIP_BROADCAST_PING           0
@@ -87,5 +88,13 @@
 #define LWIP_NOASSERT_ON_ERROR 1
 
 unsigned net_random(void);
+
+/* Initial sequence numbers nobody can guess (RFC 6528). */
+#define LWIP_HOOK_TCP_ISN(local_ip, local_port, remote_ip, remote_port) net_random()
+/* Name servers out of DHCP: netif.c. */
+struct pbuf;
+void net_dhcp_option(unsigned option, unsigned len, struct pbuf *p, unsigned offset);
+#define LWIP_HOOK_DHCP_PARSE_OPTION(netif, dhcp, state, msg, msg_type, option, len, pbuf, offset)            \
+    net_dhcp_option(option, len, pbuf, offset)
 
 #endif

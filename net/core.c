@@ -1,0 +1,160 @@
+#include "net/core.h"
+
+#include "kernel/arch/x86_64/arch.h"
+#include "kernel/base/errno.h"
+#include "kernel/base/panic.h"
+#include "kernel/base/random.h"
+#include "lwip/etharp.h"
+#include "lwip/igmp.h"
+#include "lwip/init.h"
+#include "lwip/ip4_frag.h"
+#include "lwip/ip6_frag.h"
+#include "lwip/mld6.h"
+#include "lwip/nd6.h"
+#include "lwip/netif.h"
+#include "lwip/priv/tcp_priv.h"
+#include "net/net.h"
+
+#define TCP_TICK_NS  (TCP_TMR_INTERVAL * NSEC_PER_MSEC)
+#define SECOND       NSEC_PER_SEC
+#define TRAFFIC_TAIL (20 * SECOND) /* how long the slow timers run after the last frame */
+#define TENTHS       10            /* IGMP's and MLD's ticks in a second */
+
+static struct mutex core;
+static struct event work;
+
+/* Guarded by core. */
+static u64 tcp_tick_ns = SLEEP_FOREVER; /* next; SLEEP_FOREVER: TCP needs no timer */
+static u64 slow_tick_ns = SLEEP_FOREVER;
+static u64 last_traffic_ns;
+
+/* ---- what lwIP asks for ---- */
+
+u32_t sys_now(void)
+{
+    return clock_monotonic_ns() / NSEC_PER_MSEC;
+}
+
+unsigned net_random(void)
+{
+    return random_u64();
+}
+
+/* ---- the lock ---- */
+
+bool core_held(void)
+{
+    return mutex_held(&core);
+}
+
+void core_enter(void)
+{
+    mutex_lock(&core);
+}
+
+/* What must happen before others may have the core. */
+static void settle(void)
+{
+    struct netif *netif;
+    NETIF_FOREACH(netif)
+    {
+        while (netif->loop_first)
+            netif_poll(netif);
+    }
+    if (tcp_tick_ns == SLEEP_FOREVER && (tcp_active_pcbs || tcp_tw_pcbs)) {
+        tcp_tick_ns = clock_monotonic_ns() + TCP_TICK_NS;
+        event_set(&work);
+    }
+}
+
+void core_leave(void)
+{
+    settle();
+    mutex_unlock(&core);
+}
+
+int core_wait(struct waitq *q, u64 deadline_ns)
+{
+    settle();
+    int err = waitq_wait(q, &core, deadline_ns, SLEEP_INTERRUPTIBLE);
+    return err == -EINTR ? -ERESTART : err == -ETIMEDOUT ? -EAGAIN : err;
+}
+
+void core_traffic(void)
+{
+    last_traffic_ns = clock_monotonic_ns();
+    if (slow_tick_ns == SLEEP_FOREVER) {
+        slow_tick_ns = last_traffic_ns + SECOND;
+        event_set(&work);
+    }
+}
+
+void core_kick(void)
+{
+    event_set(&work);
+}
+
+/* ---- the worker ---- */
+
+static void slow_tick(void)
+{
+    etharp_tmr();
+    nd6_tmr();
+    ip_reass_tmr();
+    ip6_reass_tmr();
+    for (u32 i = 0; i < TENTHS; i++) {
+        igmp_tmr();
+        mld6_tmr();
+    }
+}
+
+/* Runs what is due; when to come back. */
+static u64 run_timers(void)
+{
+    u64 now = clock_monotonic_ns();
+    if (now >= tcp_tick_ns) {
+        tcp_tmr();
+        tcp_tick_ns = tcp_active_pcbs || tcp_tw_pcbs ? MAX(tcp_tick_ns + TCP_TICK_NS, now) : SLEEP_FOREVER;
+    }
+    if (now >= slow_tick_ns) {
+        slow_tick();
+        slow_tick_ns = now - last_traffic_ns < TRAFFIC_TAIL ? now + SECOND : SLEEP_FOREVER;
+    }
+    u64 device = netif_tick(now);
+    return MIN(device, MIN(tcp_tick_ns, slow_tick_ns));
+}
+
+static void worker_main(void *arg)
+{
+    for (;;) {
+        core_enter();
+        u64 next = run_timers();
+        core_leave();
+        netif_work();
+        event_wait(&work, next, 0);
+    }
+}
+
+void core_init(void)
+{
+    core_enter();
+    lwip_init();
+    core_leave();
+}
+
+void core_start(void)
+{
+    struct thread *t = thread_create("net", worker_main, NULL, false);
+    if (!t)
+        panic("out of memory at boot");
+    thread_start(t);
+}
+
+void net_init(void)
+{
+    core_init();
+    inet_init();
+    netproc_init();
+    netif_start();
+    core_start();
+}

@@ -1,0 +1,42 @@
+/*
+ * The core: one mutex around all of lwIP, and the worker thread that runs its timers.
+ *
+ * lwIP is called, and everything it owns is touched, between core_enter() and core_leave() only. Sockets'
+ * protocol state is guarded by the same mutex. Lock order: a socket's reader mutex < the core < a wait queue.
+ * Program memory is never touched inside: a page fault may sleep long.
+ *
+ * Timers: the worker sleeps for ever while there is neither a connection nor traffic, so an idle guest takes
+ * no timer interrupt for its network.
+ */
+#ifndef MOKA_NET_CORE_H
+#define MOKA_NET_CORE_H
+
+#include "sched/waitq.h"
+
+void core_enter(void);
+/* Also lets packets to ourselves arrive, and starts the timers when a connection now needs them. */
+void core_leave(void);
+/* Sleeps until q is woken, with the core left meanwhile: 0, -EAGAIN (deadline), -ERESTART. */
+int core_wait(struct waitq *q, u64 deadline_ns);
+bool core_held(void);
+
+void core_init(void);  /* lwIP and loopback */
+void core_start(void); /* the worker */
+/* Frames came or went: ARP, ND and reassembly want their timers for a while. core held. */
+void core_traffic(void);
+/* The worker runs soon. Any context. */
+void core_kick(void);
+
+/* Called by the worker about once a second while there is traffic; core held. Returns when it wants to be
+ * called whatever the traffic, SLEEP_FOREVER: never. */
+u64 netif_tick(u64 now_ns);
+void netif_start(void);
+/* Called by the worker without the core after core_kick. */
+void netif_work(void);
+/* Waits (a few seconds at most, once after boot) for the device's address. core held; left meanwhile. */
+void netif_wait_address(void);
+
+void inet_init(void);
+void netproc_init(void);
+
+#endif

@@ -1,0 +1,124 @@
+/*
+ * AF_INET and AF_INET6 sockets over lwIP's protocol control blocks; private to net/. inet.c has what TCP
+ * (tcp.c) and UDP (udp.c) share: addresses, names, options.
+ *
+ * A control block is made when the socket is bound, connects or listens, with the IP version it then needs.
+ */
+#ifndef MOKA_NET_INET_H
+#define MOKA_NET_INET_H
+
+#include "kernel/arch/x86_64/arch.h"
+#include "kernel/base/errno.h"
+#include "kernel/base/string.h"
+#include "lwip/ip_addr.h"
+#include "lwip/tcp.h"
+#include "lwip/udp.h"
+#include "mm/phys/phys.h"
+#include "net/core.h"
+#include "net/socket.h"
+
+#define AF_UNSPEC   0
+#define AF_INET     2
+#define AF_INET6    10
+#define SOCK_STREAM 1
+#define SOCK_DGRAM  2
+
+/* Linux's numbers of options (socket(7), ip(7), ipv6(7), tcp(7)). */
+#define LINUX_SOL_SOCKET   1
+#define LINUX_SO_REUSEADDR 2
+#define LINUX_SO_ERROR     4
+#define LINUX_SO_BROADCAST 6
+#define LINUX_SO_KEEPALIVE 9
+#define LINUX_SO_REUSEPORT 15
+#define LINUX_SO_ACCEPTCON 30
+
+#define INET_OPTIONS 40
+
+/*
+ *   S_FRESH --listen--> S_LISTENING
+ *     '---connect---> S_CONNECTING ---> S_ESTABLISHED ---> S_CLOSED (both directions ended, or reset)
+ *                         '------------------------------^ refused, timed out
+ */
+enum inet_state { S_FRESH, S_LISTENING, S_CONNECTING, S_ESTABLISHED, S_CLOSED };
+
+/* What arrived: a pbuf chain of a stream, or a datagram. */
+struct packet {
+    struct list link;
+    struct pbuf *p;
+    u32 taken; /* bytes of it received already (streams) */
+    ip_addr_t from;
+    u16 from_port;
+};
+
+struct inet_socket {
+    struct socket base;
+    struct waitq changed;
+    struct mutex reader; /* held while a stream's bytes are copied out; not while waiting */
+
+    /* Guarded by the core. */
+    enum inet_state state;
+    bool connect_told;   /* connect() has returned the outcome, or nobody asked */
+    struct tcp_pcb *tcp; /* or */
+    struct udp_pcb *udp;
+    bool receive_shut, send_shut, peer_end; /* by the program, by the program, by the peer (FIN or RST) */
+    int error;                              /* SO_ERROR */
+    struct list inbox;
+    u32 inbox_bytes;
+    struct list backlog; /* of a listener: sockets not accepted yet, by waiting_link */
+    struct list waiting_link;
+    ip_addr_t local, remote;
+    u16 local_port, remote_port;
+    bool v6only;
+    s32 options[INET_OPTIONS]; /* as option_table of inet.c says */
+};
+
+static inline struct inet_socket *inet_of(struct socket *s)
+{
+    return container_of(s, struct inet_socket, base);
+}
+/* NULL: out of memory. */
+struct inet_socket *inet_new(u32 family, u32 type);
+/* Frees what the inbox holds, and s. The core not held. */
+void inet_free(struct inet_socket *s);
+void inet_drop_inbox(struct inet_socket *s); /* core held */
+/* Adds what arrived. ERR_MEM: p is still the caller's. core held. */
+err_t inet_arrived(struct inet_socket *s, struct pbuf *p, const ip_addr_t *from, u16 port);
+struct packet *inet_first(struct inet_socket *s);
+void inet_wake(struct inet_socket *s, u32 events);
+
+/* The program's address as lwIP's. for_bind: AF_UNSPEC means AF_INET. 0, -EINVAL, -EAFNOSUPPORT,
+ * -ENETUNREACH. */
+int inet_address(const struct inet_socket *s, const struct socket_address *a, ip_addr_t *ip, u16 *port);
+void inet_to_linux(const struct inet_socket *s, const ip_addr_t *ip, u16 port, struct socket_address *out);
+/* The type of control block s needs for an address. */
+u8 inet_pcb_type(const struct inet_socket *s);
+/* The address to bind to for ip: the wildcard of s's kind, or a copy; false when it is not ours. core held.
+ */
+bool inet_bindable(const struct inet_socket *s, ip_addr_t *ip);
+int inet_errno(err_t err);
+/* Waits for s to change: -EAGAIN at once with SOCKET_DONTWAIT. core held, left meanwhile. */
+int inet_wait(struct inet_socket *s, u32 flags, u64 deadline_ns);
+/* The error there is, once; 0: none. core held. */
+int inet_take_error(struct inet_socket *s);
+/* Value of an option of option_table. */
+s32 inet_option(const struct inet_socket *s, int level, int option);
+
+/* Common operations. */
+int inet_name(struct socket *base, bool of_peer, struct socket_address *out);
+struct waitq *inet_pollq(struct socket *base);
+int inet_get_option(struct socket *base, int level, int option, void *value, u32 *len);
+int inet_set_option(struct socket *base, int level, int option, const void *value, u32 len);
+s64 inet_ioctl(struct socket *base, u32 cmd, u64 arg);
+s64 ifconf_ioctl(u32 cmd, u64 arg); /* ifconf.c: SIOCGIF*, or -ENOTTY */
+
+/* Program memory, for ioctl. 0 or -EFAULT. */
+int inet_put(u64 address, const void *src, size_t n);
+int inet_get(u64 address, void *dst, size_t n);
+
+extern const struct socket_ops tcp_ops, udp_ops;
+/* Brings the options that lwIP knows to s's control block. core held. */
+void tcp_apply_options(struct inet_socket *s);
+void udp_apply_options(struct inet_socket *s);
+int udp_membership(struct inet_socket *s, int level, int option, const void *value, u32 len);
+
+#endif

@@ -1,0 +1,333 @@
+/*
+ * The network device as an lwIP interface. Received pieces become pbufs without copying while less than half
+ * of the device's memory is held; after that they are copied, so that programs that do not read cannot starve
+ * reception. Frames to be sent are copied into pooled net_tx.
+ */
+#include "lwip/netif.h"
+#include "kernel/arch/x86_64/arch.h"
+#include "kernel/base/cmdline.h"
+#include "kernel/fs/vfs.h"
+#include "lwip/dhcp.h"
+#include "lwip/etharp.h"
+#include "lwip/ethip6.h"
+#include "lwip/prot/dhcp.h"
+#include "lwip/snmp.h"
+#include "net/core.h"
+#include "virtio/net.h"
+
+#define FRAME_MAX    1514u /* Ethernet header and MTU */
+#define TX_POOL_MAX  512u
+#define SMALL_FRAME  256u /* cheaper to copy */
+#define ADDRESS_WAIT (5 * NSEC_PER_SEC)
+#define DHCP_FAST    (DHCP_FINE_TIMER_MSECS * NSEC_PER_MSEC)
+#define DHCP_SLOW    (DHCP_COARSE_TIMER_SECS * NSEC_PER_SEC)
+#define NAME_SERVERS 3
+
+struct frame_tx {
+    struct net_tx tx; /* first */
+    struct frame_tx *next;
+    u8 bytes[FRAME_MAX];
+};
+
+struct frame_rx {
+    struct pbuf_custom pbuf; /* first */
+    struct net_buf *frame;
+};
+
+static struct net_device *device;
+static struct netif interface;
+static struct waitq address_changed;
+static struct frame_tx
+    *tx_done; /* atomic: finished ones, pushed by anyone, taken as a whole with the core held */
+
+/* Guarded by the core. */
+static struct frame_tx *tx_free;
+static u32 tx_count;
+static u64 held_bytes, held_max; /* receive memory in pbufs */
+static u64 dhcp_fast_ns = SLEEP_FOREVER, dhcp_slow_ns = SLEEP_FOREVER, address_deadline_ns;
+static ip4_addr_t name_servers[NAME_SERVERS];
+static u32 name_server_count;
+static bool resolver_stale;
+
+/* ---- sending ---- */
+
+static void tx_finished(struct net_tx *tx)
+{
+    struct frame_tx *f = (struct frame_tx *)tx, *head = __atomic_load_n(&tx_done, __ATOMIC_RELAXED);
+    do
+        f->next = head;
+    while (!__atomic_compare_exchange_n(&tx_done, &head, f, true, __ATOMIC_RELEASE, __ATOMIC_RELAXED));
+}
+
+static struct frame_tx *tx_get(void)
+{
+    if (!tx_free)
+        tx_free = __atomic_exchange_n(&tx_done, NULL, __ATOMIC_ACQUIRE);
+    struct frame_tx *f = tx_free;
+    if (f) {
+        tx_free = f->next;
+    } else if (tx_count < TX_POOL_MAX) {
+        f = kmalloc(sizeof(*f));
+        tx_count += f != NULL;
+    }
+    return f;
+}
+
+static void tx_put(struct frame_tx *f)
+{
+    f->next = tx_free;
+    tx_free = f;
+}
+
+static err_t send_frame(struct netif *netif, struct pbuf *p)
+{
+    struct frame_tx *f = p->tot_len <= FRAME_MAX ? tx_get() : NULL;
+    if (!f)
+        return ERR_MEM;
+    pbuf_copy_partial(p, f->bytes, p->tot_len, 0);
+    f->tx = (struct net_tx){.done = tx_finished, .seg_count = 1, .lazy = true};
+    f->tx.bufs[1].paddr = virt_to_phys(f->bytes);
+    f->tx.bufs[1].len = p->tot_len;
+    core_traffic();
+    if (!net_send(device, 0, &f->tx, false))
+        return ERR_OK;
+    tx_put(f);
+    return ERR_MEM;
+}
+
+/* ---- receiving ---- */
+
+static void free_frame(struct pbuf *p)
+{
+    struct frame_rx *rx = (struct frame_rx *)p;
+    held_bytes -= rx->frame->frame_len;
+    net_frame_put(rx->frame);
+    kfree(rx);
+}
+
+static struct pbuf *copy_frame(struct net_buf *frame)
+{
+    struct pbuf *p = pbuf_alloc(PBUF_RAW, frame->frame_len, PBUF_RAM);
+    u16 at = 0;
+    for (struct net_buf *b = frame; p && b; b = b->next) {
+        pbuf_take_at(p, b->data, b->len, at);
+        at += b->len;
+    }
+    net_frame_put(frame);
+    return p;
+}
+
+/* A pbuf of the frame, which it takes over. NULL: out of memory; the frame is gone. */
+static struct pbuf *frame_pbuf(struct net_buf *frame)
+{
+    bool copy = frame->next || frame->frame_len <= SMALL_FRAME || held_bytes + frame->frame_len > held_max;
+    struct frame_rx *rx = copy ? NULL : kmalloc(sizeof(*rx));
+    if (!rx)
+        return copy_frame(frame);
+    rx->frame = frame;
+    rx->pbuf.custom_free_function = free_frame;
+    held_bytes += frame->frame_len;
+    return pbuf_alloced_custom(PBUF_RAW, frame->len, PBUF_REF, &rx->pbuf, frame->data, frame->len);
+}
+
+static void on_frame(struct net_device *dev, u32 queue, struct net_buf *frame)
+{
+    if (frame->frame_len > 0xffff) {
+        net_frame_put(frame);
+        return;
+    }
+    core_enter();
+    core_traffic();
+    bool checked = frame->offload.flags & (NET_NEEDS_CSUM | NET_CSUM_VALID);
+    struct pbuf *p = frame_pbuf(frame);
+    NETIF_SET_CHECKSUM_CTRL(&interface, checked ? NETIF_CHECKSUM_ENABLE_ALL &
+                                                      ~(NETIF_CHECKSUM_CHECK_TCP | NETIF_CHECKSUM_CHECK_UDP)
+                                                : NETIF_CHECKSUM_ENABLE_ALL);
+    if (p && interface.input(p, &interface) != ERR_OK)
+        pbuf_free(p);
+    core_leave();
+}
+
+static void on_batch_end(struct net_device *dev, u32 queue)
+{
+}
+
+static void on_link(struct net_device *dev)
+{
+    core_enter();
+    if (__atomic_load_n(&dev->link_up, __ATOMIC_RELAXED))
+        netif_set_link_up(&interface);
+    else
+        netif_set_link_down(&interface);
+    core_leave();
+}
+
+static const struct net_ops device_ops = {
+    .frame = on_frame, .batch_end = on_batch_end, .tx_room = on_batch_end, .link = on_link};
+
+/* ---- addresses ---- */
+
+void net_dhcp_option(unsigned option, unsigned len, struct pbuf *p, unsigned offset)
+{
+    if (option != DHCP_OPTION_DNS_SERVER)
+        return;
+    name_server_count = MIN(len / 4, NAME_SERVERS + 0u);
+    pbuf_copy_partial(p, name_servers, name_server_count * 4, offset);
+    resolver_stale = true;
+}
+
+static void on_status(struct netif *netif)
+{
+    if (!ip4_addr_isany_val(*netif_ip4_addr(netif)))
+        core_kick();
+    waitq_wake_all(&address_changed, 0);
+}
+
+/* resolv.conf(5), from what DHCP said. Without the core: files take their time. */
+void netif_work(void)
+{
+    char text[128] = "";
+    struct vfs_path root;
+    struct file *f;
+    core_enter();
+    bool stale = resolver_stale;
+    resolver_stale = false;
+    for (u32 i = 0; i < name_server_count; i++) {
+        char line[40];
+        snprintf(line, sizeof(line), "nameserver %s\n", ip4addr_ntoa(&name_servers[i]));
+        strlcat(text, line, sizeof(text));
+    }
+    core_leave();
+    if (!stale)
+        return;
+    root = vfs_root();
+    vfs_mkdir(root, "etc", 0755);
+    if (!vfs_open(root, "etc/resolv.conf", O_WRONLY | O_CREAT | O_TRUNC, 0644, &f)) {
+        file_write_kernel(f, text, strlen(text), 0);
+        file_put(f);
+    }
+    vfs_path_put(root);
+}
+
+u64 netif_tick(u64 now)
+{
+    if (!device)
+        return SLEEP_FOREVER;
+    if (now >= dhcp_fast_ns) {
+        dhcp_fine_tmr();
+        dhcp_fast_ns = dhcp_supplied_address(&interface) ? SLEEP_FOREVER : now + DHCP_FAST;
+    }
+    if (now >= dhcp_slow_ns) {
+        dhcp_coarse_tmr();
+        dhcp_slow_ns = now + DHCP_SLOW;
+        if (!dhcp_supplied_address(&interface) || dhcp_fast_ns == SLEEP_FOREVER)
+            dhcp_fast_ns = now + DHCP_FAST;
+    }
+    return MIN(dhcp_fast_ns, dhcp_slow_ns);
+}
+
+void netif_wait_address(void)
+{
+    if (!device)
+        return;
+    while (ip4_addr_isany_val(*netif_ip4_addr(&interface)) && clock_monotonic_ns() < address_deadline_ns) {
+        if (core_wait(&address_changed, address_deadline_ns))
+            return;
+    }
+}
+
+/* ---- start ---- */
+
+static err_t interface_init(struct netif *netif)
+{
+    netif->name[0] = 'e';
+    netif->name[1] = 't';
+    netif->hostname = cmdline.hostname;
+    netif->output = etharp_output;
+    netif->output_ip6 = ethip6_output;
+    netif->linkoutput = send_frame;
+    netif->mtu = MIN(device->mtu, 1500);
+    netif->hwaddr_len = 6;
+    memcpy(netif->hwaddr, device->mac, 6);
+    netif->flags =
+        NETIF_FLAG_BROADCAST | NETIF_FLAG_ETHARP | NETIF_FLAG_ETHERNET | NETIF_FLAG_IGMP | NETIF_FLAG_MLD6;
+    if (device->link_up)
+        netif->flags |= NETIF_FLAG_LINK_UP;
+    return ERR_OK;
+}
+
+/* "ADDRESS/PREFIX[,GATEWAY[,NAMESERVER]]" of the ip= option. False: not that. core held. */
+static bool set_static(const char *text)
+{
+    char copy[64], *prefix, *gateway, *server = NULL;
+    ip4_addr_t address, mask, gw = {0};
+    strlcpy(copy, text, sizeof(copy));
+    prefix = strchr(copy, '/');
+    if (!prefix)
+        return false;
+    *prefix++ = 0;
+    gateway = strchr(prefix, ',');
+    if (gateway) {
+        *gateway++ = 0;
+        server = strchr(gateway, ',');
+        if (server)
+            *server++ = 0;
+    }
+    u32 bits = 0;
+    for (; *prefix >= '0' && *prefix <= '9'; prefix++)
+        bits = bits * 10 + *prefix - '0';
+    if (*prefix || bits > 32 || !ip4addr_aton(copy, &address))
+        return false;
+    if (gateway && *gateway && !ip4addr_aton(gateway, &gw))
+        return false;
+    if (server && ip4addr_aton(server, &name_servers[0])) {
+        name_server_count = 1;
+        resolver_stale = true;
+    }
+    mask.addr = lwip_htonl(bits ? ~0u << (32 - bits) : 0);
+    netif_set_addr(&interface, &address, &mask, &gw);
+    return true;
+}
+
+static void begin_dhcp(void)
+{
+    u64 now = clock_monotonic_ns();
+    address_deadline_ns = now + ADDRESS_WAIT;
+    dhcp_fast_ns = now + DHCP_FAST;
+    dhcp_slow_ns = now + DHCP_SLOW;
+    if (dhcp_start(&interface) != ERR_OK)
+        log_error("moka: network: out of memory for DHCP\n");
+}
+
+void netif_start(void)
+{
+    void *arena;
+    size_t len;
+    device = net_get(0);
+    if (!device)
+        return;
+    net_arena(device, &arena, &len);
+    core_enter();
+    held_max = len / 2;
+    netif_add(&interface, NULL, NULL, NULL, NULL, interface_init, netif_input);
+    netif_set_status_callback(&interface, on_status);
+    netif_set_default(&interface);
+    netif_set_up(&interface);
+    netif_create_ip6_linklocal_address(&interface, 1);
+    struct netif *n = &interface; /* a macro that tests its argument */
+    netif_set_ip6_autoconfig_enabled(n, 1);
+    core_leave();
+    if (net_start(device, &device_ops)) {
+        log_error("moka: network: the device cannot be started\n");
+        device = NULL;
+        return;
+    }
+    core_enter();
+    if (!cmdline.ip || !set_static(cmdline.ip)) {
+        if (cmdline.ip)
+            log_error("moka: network: ip=%s is not ADDRESS/PREFIX[,GATEWAY[,NAMESERVER]]; using DHCP\n",
+                      cmdline.ip);
+        begin_dhcp();
+    }
+    core_leave();
+}

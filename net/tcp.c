@@ -1,0 +1,686 @@
+/* SOCK_STREAM: TCP (tcp(7)), over lwIP's tcp_pcb. */
+#include "lwip/priv/tcp_priv.h"
+#include "net/inet.h"
+
+#define CHUNK_SMALL 1024u  /* bytes a small send copies through the stack */
+#define CHUNK       16384u /* a large one, through the heap */
+#define VIEWS       16     /* pieces copied out at a time */
+#define SND_LOW     2048u  /* room that makes a socket writable */
+#define BACKLOG_MAX 255    /* lwIP counts in a byte */
+
+static err_t on_receive(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err);
+static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t len);
+static void on_error(void *arg, err_t err);
+
+/* ---- control blocks (core held) ---- */
+
+static void attach(struct inet_socket *s, struct tcp_pcb *pcb)
+{
+    s->tcp = pcb;
+    tcp_arg(pcb, s);
+    tcp_recv(pcb, on_receive);
+    tcp_sent(pcb, on_sent);
+    tcp_err(pcb, on_error);
+    tcp_apply_options(s);
+}
+
+/* The control block goes on by itself, if it does. */
+static struct tcp_pcb *detach(struct inet_socket *s)
+{
+    struct tcp_pcb *pcb = s->tcp;
+    s->tcp = NULL;
+    if (pcb && s->state == S_LISTENING) {
+        tcp_arg(pcb, NULL);
+        tcp_accept(pcb, NULL);
+    } else if (pcb) {
+        tcp_arg(pcb, NULL);
+        tcp_recv(pcb, NULL);
+        tcp_sent(pcb, NULL);
+        tcp_err(pcb, NULL);
+    }
+    return pcb;
+}
+
+static int make_pcb(struct inet_socket *s, u8 type)
+{
+    struct tcp_pcb *pcb = s->tcp ? NULL : tcp_new_ip_type(type);
+    if (!s->tcp && !pcb)
+        return -ENOMEM;
+    if (pcb)
+        attach(s, pcb);
+    return 0;
+}
+
+static void keep_names(struct inet_socket *s)
+{
+    s->local = s->tcp->local_ip;
+    s->local_port = s->tcp->local_port;
+    if (s->state != S_LISTENING) {
+        s->remote = s->tcp->remote_ip;
+        s->remote_port = s->tcp->remote_port;
+    }
+}
+
+void tcp_apply_options(struct inet_socket *s)
+{
+    struct tcp_pcb *pcb = s->tcp;
+    if (inet_option(s, 6, 1))
+        tcp_nagle_disable(pcb);
+    else
+        tcp_nagle_enable(pcb);
+    if (socket_flag(&s->base, LINUX_SO_KEEPALIVE))
+        ip_set_option(pcb, SOF_KEEPALIVE);
+    else
+        ip_reset_option(pcb, SOF_KEEPALIVE);
+    pcb->keep_idle = inet_option(s, 6, 4) * 1000;
+    pcb->keep_intvl = inet_option(s, 6, 5) * 1000;
+    pcb->keep_cnt = inet_option(s, 6, 6);
+    pcb->tos = inet_option(s, 0, 1);
+    if (inet_option(s, 0, 2) > 0)
+        pcb->ttl = inet_option(s, 0, 2);
+    if (socket_flag(&s->base, LINUX_SO_REUSEADDR) || socket_flag(&s->base, LINUX_SO_REUSEPORT))
+        ip_set_option(pcb, SOF_REUSEADDR);
+}
+
+/* ---- what lwIP tells (core held) ---- */
+
+/* Both directions have ended: lwIP sees the rest of the closing through, and frees the block when it likes.
+ */
+static void finish(struct inet_socket *s)
+{
+    struct tcp_pcb *pcb = detach(s);
+    s->state = S_CLOSED;
+    if (pcb)
+        tcp_set_flags(pcb, TF_RXCLOSED);
+}
+
+static err_t on_receive(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
+{
+    struct inet_socket *s = arg;
+    if (p && s->receive_shut) { /* nobody will read it */
+        tcp_recved(pcb, p->tot_len);
+        pbuf_free(p);
+        return ERR_OK;
+    }
+    if (p)
+        return inet_arrived(s, p, NULL, 0);
+    s->peer_end = true;
+    if (s->send_shut)
+        finish(s);
+    inet_wake(s, POLL_IN | POLL_RDHUP);
+    return ERR_OK;
+}
+
+static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t len)
+{
+    struct inet_socket *s = arg;
+    if (tcp_sndbuf(pcb) >= SND_LOW)
+        inet_wake(s, POLL_OUT);
+    return ERR_OK;
+}
+
+/* The control block is gone already. */
+static void on_error(void *arg, err_t err)
+{
+    struct inet_socket *s = arg;
+    s->tcp = NULL;
+    if (err == ERR_RST)
+        s->error = s->state == S_CONNECTING ? ECONNREFUSED : s->peer_end ? EPIPE : ECONNRESET;
+    else if (err == ERR_ABRT)
+        s->error = ETIMEDOUT;
+    s->state = S_CLOSED;
+    s->peer_end = s->send_shut = true;
+    inet_wake(s, POLL_IN | POLL_OUT | POLL_ERR | POLL_HUP | POLL_RDHUP);
+}
+
+static err_t on_connected(void *arg, struct tcp_pcb *pcb, err_t err)
+{
+    struct inet_socket *s = arg;
+    s->state = S_ESTABLISHED;
+    keep_names(s);
+    inet_wake(s, POLL_OUT);
+    return ERR_OK;
+}
+
+static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
+{
+    struct inet_socket *listener = arg;
+    if (err != ERR_OK || !pcb || !listener)
+        return ERR_VAL;
+    struct inet_socket *s = inet_new(listener->base.family, SOCK_STREAM);
+    if (!s)
+        return ERR_MEM;
+    s->base.flags = listener->base.flags;
+    s->base.linger = listener->base.linger;
+    s->base.send_buffer = listener->base.send_buffer;
+    s->base.receive_buffer = listener->base.receive_buffer;
+    s->v6only = listener->v6only;
+    memcpy(s->options, listener->options, sizeof(s->options));
+    s->state = S_ESTABLISHED;
+    attach(s, pcb);
+    keep_names(s);
+    tcp_backlog_delayed(pcb);
+    list_push_back(&listener->backlog, &s->waiting_link);
+    inet_wake(listener, POLL_IN);
+    return ERR_OK;
+}
+
+/* ---- bind, listen, accept, connect ---- */
+
+/* Linux refuses a listener's port even to SO_REUSEADDR, but not between sockets that both have SO_REUSEPORT.
+ */
+static bool listened_on(const struct inet_socket *s, const ip_addr_t *ip, u16 port)
+{
+    if (socket_flag(&s->base, LINUX_SO_REUSEPORT))
+        return false;
+    for (struct tcp_pcb_listen *l = tcp_listen_pcbs.listen_pcbs; port && l; l = l->next) {
+        bool kinds_meet = IP_IS_ANY_TYPE_VAL(l->local_ip) || IP_IS_ANY_TYPE_VAL(*ip) ||
+                          IP_IS_V6(ip) == IP_IS_V6_VAL(l->local_ip);
+        if (l->local_port == port && kinds_meet &&
+            (ip_addr_isany(&l->local_ip) || ip_addr_isany(ip) || ip_addr_cmp(&l->local_ip, ip)))
+            return true;
+    }
+    return false;
+}
+
+static int bind_locked(struct inet_socket *s, ip_addr_t *ip, u16 port)
+{
+    if (s->state != S_FRESH || s->local_port)
+        return -EINVAL;
+    if (!inet_bindable(s, ip))
+        return -EADDRNOTAVAIL;
+    if (listened_on(s, ip, port))
+        return -EADDRINUSE;
+    int err = make_pcb(s, inet_pcb_type(s));
+    if (!err) {
+        tcp_apply_options(s);
+        err = inet_errno(tcp_bind(s->tcp, ip, port));
+    }
+    if (!err)
+        keep_names(s);
+    return err;
+}
+
+static int tcp_bind_op(struct socket *base, const struct socket_address *a)
+{
+    struct inet_socket *s = inet_of(base);
+    ip_addr_t ip;
+    u16 port;
+    int err = inet_address(s, a, &ip, &port);
+    if (err)
+        return err == -ENETUNREACH ? -EINVAL : err;
+    core_enter();
+    err = bind_locked(s, &ip, port);
+    core_leave();
+    return err;
+}
+
+static int listen_locked(struct inet_socket *s, int backlog)
+{
+    u8 room =
+        backlog < 1 || backlog > BACKLOG_MAX ? (backlog < 1 && backlog >= 0 ? 1 : BACKLOG_MAX) : backlog;
+    err_t err = ERR_OK;
+    if (s->state == S_LISTENING) {
+        tcp_backlog_set(s->tcp, room);
+        return 0;
+    }
+    if (s->state != S_FRESH)
+        return -EINVAL;
+    if (!s->local_port) {
+        ip_addr_t any = {0};
+        if (s->base.family == AF_INET6)
+            IP_SET_TYPE_VAL(any, IPADDR_TYPE_V6);
+        int e = bind_locked(s, &any, 0);
+        if (e)
+            return e;
+    }
+    struct tcp_pcb *listener = tcp_listen_with_backlog_and_err(s->tcp, room, &err);
+    if (!listener)
+        return inet_errno(err);
+    s->tcp = listener;
+    s->state = S_LISTENING;
+    tcp_arg(listener, s);
+    tcp_accept(listener, on_accept);
+    return 0;
+}
+
+static int tcp_listen_op(struct socket *base, int backlog)
+{
+    core_enter();
+    int err = listen_locked(inet_of(base), backlog);
+    core_leave();
+    return err;
+}
+
+static int tcp_accept_op(struct socket *base, u32 flags, struct socket **out)
+{
+    struct inet_socket *s = inet_of(base), *new = NULL;
+    u64 deadline = socket_deadline(base->receive_timeout_ns);
+    int err = 0;
+    core_enter();
+    for (;;) {
+        if (s->state != S_LISTENING)
+            err = -EINVAL;
+        else if ((new = list_first(&s->backlog, struct inet_socket, waiting_link)))
+            err = 0;
+        if (new || err)
+            break;
+        err = inet_wait(s, flags, deadline);
+        if (err && !list_empty(&s->backlog))
+            err = 0;
+    }
+    if (new && !err) {
+        list_del(&new->waiting_link);
+        if (new->tcp)
+            tcp_backlog_accepted(new->tcp);
+        *out = &new->base;
+    }
+    core_leave();
+    return err;
+}
+
+/* The first call that sees how a connection attempt ended tells, and makes a failed socket fresh again. */
+static int connect_outcome(struct inet_socket *s)
+{
+    s->connect_told = true;
+    if (s->state == S_ESTABLISHED)
+        return 0;
+    int err = inet_take_error(s);
+    if (s->state == S_CLOSED && !s->tcp) {
+        s->state = S_FRESH;
+        s->peer_end = s->send_shut = false;
+        s->local_port = 0;
+    }
+    return err ? err : -ECONNABORTED;
+}
+
+static int connect_start(struct inet_socket *s, ip_addr_t *ip, u16 port)
+{
+    if (ip_addr_isany(ip))
+        ip_addr_set_loopback(IP_IS_V6(ip), ip);
+    if (!ip_addr_isloopback(ip))
+        netif_wait_address();
+    int err = make_pcb(s, IP_IS_V6(ip) ? IPADDR_TYPE_V6 : IPADDR_TYPE_V4);
+    if (err)
+        return err;
+    tcp_apply_options(s);
+    if (ip_addr_isany(&s->tcp->local_ip))
+        ip_addr_set_any(IP_IS_V6(ip), &s->tcp->local_ip);
+    s->state = S_CONNECTING;
+    s->connect_told = false;
+    err = inet_errno(tcp_connect(s->tcp, ip, port, on_connected));
+    if (err) {
+        s->state = S_FRESH;
+        s->connect_told = true;
+        tcp_abort(detach(s));
+        s->local_port = 0;
+        return err;
+    }
+    keep_names(s);
+    return 0;
+}
+
+static int connect_wait(struct inet_socket *s, u32 flags, u64 deadline)
+{
+    int err = 0;
+    if (flags & SOCKET_DONTWAIT)
+        return s->state == S_CONNECTING ? -EINPROGRESS : connect_outcome(s);
+    while (s->state == S_CONNECTING && !err)
+        err = inet_wait(s, flags, deadline);
+    if (s->state != S_CONNECTING)
+        return connect_outcome(s);
+    return err == -EAGAIN ? -EINPROGRESS : err;
+}
+
+static int connect_locked(struct inet_socket *s, ip_addr_t *ip, u16 port, u32 flags, u64 deadline)
+{
+    int err = 0;
+    if (s->state == S_CONNECTING && flags & SOCKET_DONTWAIT)
+        return -EALREADY;
+    if (s->state != S_CONNECTING && !s->connect_told)
+        return connect_outcome(s);
+    if (s->state == S_ESTABLISHED || s->state == S_LISTENING || s->state == S_CLOSED)
+        return -EISCONN;
+    if (s->state == S_FRESH)
+        err = connect_start(s, ip, port);
+    if (err)
+        return err;
+    return 1;
+}
+
+static int tcp_connect_op(struct socket *base, const struct socket_address *a, u32 flags)
+{
+    struct inet_socket *s = inet_of(base);
+    u64 deadline = socket_deadline(base->send_timeout_ns);
+    ip_addr_t ip;
+    u16 port;
+    int err = inet_address(s, a, &ip, &port);
+    if (err)
+        return err;
+    if (a->family == AF_UNSPEC)
+        return -EAFNOSUPPORT;
+    core_enter();
+    err = connect_locked(s, &ip, port, flags, deadline);
+    core_leave(); /* over loopback the peer answers here */
+    if (err <= 0)
+        return err;
+    core_enter();
+    err = connect_wait(s, flags, deadline);
+    core_leave();
+    return err;
+}
+
+/* ---- sending ---- */
+
+/* Waits until there is room: bytes of it, or why not. core held. */
+static s64 wait_writable(struct inet_socket *s, u32 flags, u64 deadline, bool again)
+{
+    int err = 0;
+    for (;;) {
+        if (s->error)
+            return inet_take_error(s);
+        if (s->send_shut || s->state == S_FRESH || s->state == S_LISTENING || s->state == S_CLOSED)
+            return -EPIPE;
+        if (s->state == S_ESTABLISHED && !again && tcp_sndbuf(s->tcp) &&
+            tcp_sndqueuelen(s->tcp) < TCP_SND_QUEUELEN)
+            return MIN(tcp_sndbuf(s->tcp), 0xffffu);
+        again = false;
+        if (err)
+            return err;
+        err = inet_wait(s, flags, deadline);
+    }
+}
+
+/* Queues n bytes: how many, or why none. */
+static s64 write_bytes(struct inet_socket *s, const u8 *bytes, size_t n, u32 flags, u64 deadline, bool more)
+{
+    size_t done = 0;
+    s64 room = 0;
+    bool full = false;
+    core_enter();
+    while (done < n && (room = wait_writable(s, flags, deadline, full)) > 0) {
+        size_t k = MIN(n - done, (size_t)room);
+        err_t err = tcp_write(s->tcp, bytes + done, k,
+                              TCP_WRITE_FLAG_COPY | (more || done + k < n ? TCP_WRITE_FLAG_MORE : 0));
+        full = err != ERR_OK;
+        done += full ? 0 : k;
+        if (!more || full)
+            tcp_output(s->tcp);
+    }
+    core_leave();
+    return done ? (s64)done : room;
+}
+
+static ssize_t tcp_send_op(struct socket *base, struct socket_message *m)
+{
+    struct inet_socket *s = inet_of(base);
+    u64 deadline = socket_deadline(base->send_timeout_ns);
+    u8 small[CHUNK_SMALL], *bytes = m->it->left <= CHUNK_SMALL ? small : kmalloc(CHUNK);
+    size_t room = bytes == small ? CHUNK_SMALL : CHUNK;
+    ssize_t done = 0, n = 0;
+    if (m->flags & SOCKET_OOB)
+        n = -EOPNOTSUPP;
+    else if (!bytes)
+        n = -ENOMEM;
+    while (!n && m->it->left) {
+        ssize_t got = iov_from(m->it, bytes, MIN(room, m->it->left));
+        if (got <= 0) {
+            n = -EFAULT;
+            break;
+        }
+        bool more = m->flags & SOCKET_MORE || m->it->left || inet_option(s, 6, 3);
+        n = write_bytes(s, bytes, got, m->flags, deadline, more);
+        if (n > 0)
+            done += n;
+        n = n == got ? 0 : n < 0 ? n : -EAGAIN;
+    }
+    if (bytes != small)
+        kfree(bytes);
+    return done ? done : n;
+}
+
+/* ---- receiving ---- */
+
+struct view {
+    const u8 *bytes;
+    u32 len;
+};
+
+/* Where the next bytes lie, at most `most` of them. They stay there while the reader mutex is held. core
+ * held. */
+static u32 gather(struct inet_socket *s, struct view *views, size_t most)
+{
+    struct packet *packet;
+    u32 n = 0;
+    list_for_each(packet, &s->inbox, link)
+    {
+        u32 skip = packet->taken;
+        for (struct pbuf *p = packet->p; p && n < VIEWS && most; p = p->next) {
+            if (skip >= p->len) {
+                skip -= p->len;
+                continue;
+            }
+            views[n].bytes = (u8 *)p->payload + skip;
+            views[n].len = MIN((size_t)(p->len - skip), most);
+            most -= views[n++].len;
+            skip = 0;
+        }
+    }
+    return n;
+}
+
+/* core held. */
+static void consume(struct inet_socket *s, size_t n)
+{
+    size_t left = n;
+    struct packet *packet;
+    while (left && (packet = inet_first(s))) {
+        u32 k = MIN(left, (size_t)(packet->p->tot_len - packet->taken));
+        packet->taken += k;
+        left -= k;
+        s->inbox_bytes -= k;
+        if (packet->taken == packet->p->tot_len) {
+            list_del(&packet->link);
+            pbuf_free(packet->p);
+            kfree(packet);
+        }
+    }
+    for (; n && s->tcp; n -= MIN(n, (size_t)0xffff))
+        tcp_recved(s->tcp, MIN(n, (size_t)0xffff));
+}
+
+/* Copies what is there: bytes, 0 when another reader took it, -EFAULT. */
+static ssize_t copy_out(struct inet_socket *s, struct iov_iter *it, bool peek)
+{
+    struct view views[VIEWS];
+    ssize_t done = 0;
+    bool fault = false;
+    mutex_lock(&s->reader);
+    core_enter();
+    u32 n = gather(s, views, it->left);
+    core_leave();
+    for (u32 i = 0; i < n && !fault; i++) {
+        ssize_t copied = iov_to(it, views[i].bytes, views[i].len);
+        fault = copied != (ssize_t)views[i].len;
+        done += MAX(copied, 0);
+    }
+    if (done && !peek) {
+        core_enter();
+        consume(s, done);
+        core_leave();
+    }
+    mutex_unlock(&s->reader);
+    return done ? done : fault ? -EFAULT : 0;
+}
+
+/* 1: there are bytes; 0: the end; or why not. */
+static int wait_readable(struct inet_socket *s, u32 flags, u64 deadline)
+{
+    int err = 0;
+    for (;;) {
+        if (!list_empty(&s->inbox))
+            return 1;
+        if (s->error)
+            return inet_take_error(s);
+        if (s->peer_end || s->receive_shut)
+            return 0;
+        if (s->state == S_FRESH || s->state == S_LISTENING)
+            return -ENOTCONN;
+        if (s->state == S_CLOSED)
+            return 0;
+        if (err)
+            return err;
+        err = inet_wait(s, flags, deadline);
+    }
+}
+
+static ssize_t tcp_receive_op(struct socket *base, struct socket_message *m)
+{
+    struct inet_socket *s = inet_of(base);
+    u64 deadline = socket_deadline(base->receive_timeout_ns);
+    bool peek = m->flags & SOCKET_PEEK, all = m->flags & SOCKET_WAITALL && !peek;
+    ssize_t done = 0, n = 0;
+    if (m->flags & SOCKET_OOB)
+        return -EINVAL;
+    if (m->flags & SOCKET_ERRQUEUE)
+        return -EAGAIN;
+    do {
+        u32 flags = m->flags | (done && !all ? SOCKET_DONTWAIT : 0);
+        core_enter();
+        n = wait_readable(s, flags, deadline);
+        core_leave();
+        if (n <= 0 || !m->it->left)
+            break;
+        n = copy_out(s, m->it, peek);
+        done += MAX(n, 0);
+    } while (n >= 0 && m->it->left && !peek);
+    if (m->address)
+        m->address->len = 0;
+    return done ? done : MIN(n, 0);
+}
+
+/* ---- poll, shutdown, close ---- */
+
+static u32 tcp_poll_op(struct socket *base)
+{
+    struct inet_socket *s = inet_of(base);
+    u32 events = 0;
+    core_enter();
+    if (s->state == S_LISTENING) {
+        events = list_empty(&s->backlog) ? 0 : POLL_IN;
+    } else {
+        bool end = s->peer_end || s->receive_shut;
+        if (!list_empty(&s->inbox) || end)
+            events |= POLL_IN;
+        if (end)
+            events |= POLL_RDHUP;
+        if (s->state == S_FRESH || s->state == S_CLOSED || (end && s->send_shut))
+            events |= POLL_HUP;
+        if (s->error)
+            events |= POLL_ERR;
+        if (s->state != S_CONNECTING && (!s->tcp || s->send_shut || tcp_sndbuf(s->tcp) >= SND_LOW))
+            events |= POLL_OUT;
+    }
+    core_leave();
+    return events;
+}
+
+static void drop_backlog(struct inet_socket *s)
+{
+    struct inet_socket *waiting;
+    while ((waiting = list_first(&s->backlog, struct inet_socket, waiting_link))) {
+        list_del(&waiting->waiting_link);
+        struct tcp_pcb *pcb = detach(waiting);
+        if (pcb)
+            tcp_abort(pcb);
+        inet_drop_inbox(waiting);
+        kfree(waiting);
+    }
+}
+
+static int shutdown_locked(struct inet_socket *s, bool receive, bool send)
+{
+    if (s->state == S_LISTENING && receive) {
+        tcp_close(detach(s));
+        drop_backlog(s);
+        s->state = S_FRESH;
+        s->local_port = 0;
+        return 0;
+    }
+    if (s->state != S_ESTABLISHED)
+        return -ENOTCONN;
+    s->receive_shut |= receive;
+    if (!send || s->send_shut)
+        return 0;
+    s->send_shut = true;
+    if (s->tcp)
+        tcp_shutdown(s->tcp, 0, 1);
+    if (s->peer_end && s->tcp)
+        finish(s);
+    return 0;
+}
+
+static int tcp_shutdown_op(struct socket *base, bool receive, bool send)
+{
+    struct inet_socket *s = inet_of(base);
+    core_enter();
+    int err = shutdown_locked(s, receive, send);
+    inet_wake(s, 0);
+    core_leave();
+    return err;
+}
+
+struct linger {
+    s32 on, seconds;
+};
+
+/* SO_LINGER: until everything is acknowledged, or time is up. */
+static void linger(struct inet_socket *s, u32 seconds)
+{
+    u64 deadline = clock_monotonic_ns() + seconds * NSEC_PER_SEC;
+    while (s->tcp && (s->tcp->unsent || s->tcp->unacked) && clock_monotonic_ns() < deadline) {
+        if (core_wait(&s->changed, deadline))
+            return;
+    }
+}
+
+static void close_locked(struct inet_socket *s)
+{
+    struct linger l;
+    memcpy(&l, &s->base.linger, sizeof(l));
+    bool was_listening = s->state == S_LISTENING;
+    if (s->state == S_ESTABLISHED && l.on && l.seconds > 0)
+        linger(s, l.seconds);
+    bool reset = s->state == S_ESTABLISHED && ((l.on && !l.seconds) || !list_empty(&s->inbox));
+    struct tcp_pcb *pcb = detach(s);
+    if (pcb && (reset || tcp_close(pcb) != ERR_OK))
+        tcp_abort(pcb);
+    if (was_listening)
+        drop_backlog(s);
+}
+
+static void tcp_release_op(struct socket *base)
+{
+    struct inet_socket *s = inet_of(base);
+    core_enter();
+    close_locked(s);
+    core_leave();
+    inet_free(s);
+}
+
+const struct socket_ops tcp_ops = {
+    .bind = tcp_bind_op,
+    .connect = tcp_connect_op,
+    .listen = tcp_listen_op,
+    .accept = tcp_accept_op,
+    .name = inet_name,
+    .shutdown = tcp_shutdown_op,
+    .send = tcp_send_op,
+    .receive = tcp_receive_op,
+    .poll = tcp_poll_op,
+    .pollq = inet_pollq,
+    .get_option = inet_get_option,
+    .set_option = inet_set_option,
+    .ioctl = inet_ioctl,
+    .release = tcp_release_op,
+};

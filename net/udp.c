@@ -1,0 +1,330 @@
+/* SOCK_DGRAM: UDP (udp(7)), over lwIP's udp_pcb. */
+#include "lwip/igmp.h"
+#include "lwip/mld6.h"
+#include "lwip/netif.h"
+#include "net/inet.h"
+
+#define DATAGRAM_MAX 65507u
+
+static void on_datagram(void *arg, struct udp_pcb *pcb, struct pbuf *p, const ip_addr_t *from, u16_t port)
+{
+    struct inet_socket *s = arg;
+    if (s->inbox_bytes + p->tot_len > s->base.receive_buffer || inet_arrived(s, p, from, port) != ERR_OK)
+        pbuf_free(p);
+}
+
+void udp_apply_options(struct inet_socket *s)
+{
+    struct udp_pcb *pcb = s->udp;
+    if (socket_flag(&s->base, LINUX_SO_REUSEADDR) || socket_flag(&s->base, LINUX_SO_REUSEPORT))
+        ip_set_option(pcb, SOF_REUSEADDR);
+    if (socket_flag(&s->base, LINUX_SO_BROADCAST))
+        ip_set_option(pcb, SOF_BROADCAST);
+    pcb->tos = inet_option(s, 0, 1);
+    if (inet_option(s, 0, 2) > 0)
+        pcb->ttl = inet_option(s, 0, 2);
+    udp_set_multicast_ttl(pcb, MAX(inet_option(s, 0, 33), 0));
+    if (inet_option(s, 0, 34))
+        udp_set_flags(pcb, UDP_FLAGS_MULTICAST_LOOP);
+    else
+        udp_clear_flags(pcb, UDP_FLAGS_MULTICAST_LOOP);
+}
+
+/* A control block, bound if bind says so. core held. */
+static int make_pcb(struct inet_socket *s)
+{
+    if (s->udp)
+        return 0;
+    s->udp = udp_new_ip_type(inet_pcb_type(s));
+    if (!s->udp)
+        return -ENOMEM;
+    udp_recv(s->udp, on_datagram, s);
+    return 0;
+}
+
+static int bind_locked(struct inet_socket *s, ip_addr_t *ip, u16 port)
+{
+    if (s->udp && s->udp->local_port)
+        return -EINVAL;
+    if (!inet_bindable(s, ip))
+        return -EADDRNOTAVAIL;
+    int err = make_pcb(s);
+    if (err)
+        return err;
+    udp_apply_options(s);
+    return inet_errno(udp_bind(s->udp, ip, port));
+}
+
+/* An ephemeral port for a socket that has none. core held. */
+static int bind_any(struct inet_socket *s)
+{
+    ip_addr_t any = {0};
+    if (s->udp && s->udp->local_port)
+        return 0;
+    if (s->base.family == AF_INET6)
+        IP_SET_TYPE_VAL(any, IPADDR_TYPE_V6);
+    return bind_locked(s, &any, 0);
+}
+
+static int udp_bind_op(struct socket *base, const struct socket_address *a)
+{
+    struct inet_socket *s = inet_of(base);
+    ip_addr_t ip;
+    u16 port;
+    int err = inet_address(s, a, &ip, &port);
+    if (err)
+        return err == -ENETUNREACH ? -EINVAL : err;
+    core_enter();
+    err = bind_locked(s, &ip, port);
+    core_leave();
+    return err;
+}
+
+static void prepare_target(ip_addr_t *ip)
+{
+    if (ip_addr_isany(ip))
+        ip_addr_set_loopback(IP_IS_V6(ip), ip);
+    if (!ip_addr_isloopback(ip))
+        netif_wait_address();
+}
+
+static int disconnect(struct inet_socket *s)
+{
+    core_enter();
+    if (s->udp)
+        udp_disconnect(s->udp);
+    s->state = S_FRESH;
+    s->remote_port = 0;
+    core_leave();
+    return 0;
+}
+
+static int connect_locked(struct inet_socket *s, ip_addr_t *ip, u16 port)
+{
+    prepare_target(ip);
+    struct netif *way = ip_route(IP_IS_V6(ip) ? IP6_ADDR_ANY : IP4_ADDR_ANY, ip);
+    const ip_addr_t *from = way ? ip_netif_get_local_ip(way, ip) : NULL;
+    int err = from ? bind_any(s) : -ENETUNREACH;
+    if (err)
+        return err;
+    err = inet_errno(udp_connect(s->udp, ip, port));
+    if (err)
+        return err;
+    if (ip_addr_isany(&s->udp->local_ip))
+        ip_addr_copy(s->udp->local_ip, *from); /* connect(2) fixes the source address, too */
+    s->remote = *ip;
+    s->remote_port = port;
+    s->state = S_ESTABLISHED;
+    return 0;
+}
+
+static int udp_connect_op(struct socket *base, const struct socket_address *a, u32 flags)
+{
+    struct inet_socket *s = inet_of(base);
+    ip_addr_t ip;
+    u16 port;
+    if (a->len >= 2 && a->family == AF_UNSPEC)
+        return disconnect(s);
+    int err = inet_address(s, a, &ip, &port);
+    if (err)
+        return err;
+    core_enter();
+    err = connect_locked(s, &ip, port);
+    core_leave();
+    return err;
+}
+
+/* ---- sending ---- */
+
+static int send_locked(struct inet_socket *s, struct pbuf *p, ip_addr_t *ip, u16 port)
+{
+    int err = bind_any(s);
+    if (err)
+        return err;
+    udp_apply_options(s);
+    prepare_target(ip);
+    err_t sent = udp_sendto(s->udp, p, ip, port);
+    return sent == ERR_VAL ? -EACCES : sent == ERR_MEM ? -ENOBUFS : inet_errno(sent);
+}
+
+static int target_of(struct inet_socket *s, const struct socket_message *m, ip_addr_t *ip, u16 *port)
+{
+    if (m->address && m->address->len) {
+        int err = inet_address(s, m->address, ip, port);
+        return err ? err : *port ? 0 : -EINVAL;
+    }
+    core_enter();
+    bool connected = s->state == S_ESTABLISHED;
+    *ip = s->remote;
+    *port = s->remote_port;
+    core_leave();
+    return connected ? 0 : -EDESTADDRREQ;
+}
+
+static ssize_t udp_send_op(struct socket *base, struct socket_message *m)
+{
+    struct inet_socket *s = inet_of(base);
+    size_t len = m->it->left;
+    ip_addr_t ip;
+    u16 port;
+    int err = target_of(s, m, &ip, &port);
+    if (err)
+        return err;
+    if (s->send_shut)
+        return -EPIPE;
+    if (m->flags & SOCKET_OOB)
+        return -EOPNOTSUPP;
+    if (len > DATAGRAM_MAX)
+        return -EMSGSIZE;
+    core_enter();
+    struct pbuf *p = pbuf_alloc(PBUF_TRANSPORT, len, PBUF_RAM);
+    core_leave();
+    if (!p)
+        return -ENOBUFS;
+    if (len && iov_from(m->it, p->payload, len) != (ssize_t)len)
+        err = -EFAULT;
+    core_enter();
+    if (!err)
+        err = send_locked(s, p, &ip, port);
+    pbuf_free(p);
+    core_leave();
+    return err ? err : (ssize_t)len;
+}
+
+/* ---- receiving ---- */
+
+/* Takes the first datagram, or a reference to it. 1, 0 (shut down), or why not. */
+static int take(struct inet_socket *s, u32 flags, u64 deadline, struct packet *out)
+{
+    int err = 0;
+    struct packet *p;
+    core_enter();
+    while (!(p = inet_first(s)) && !s->error && !s->receive_shut && !err)
+        err = inet_wait(s, flags, deadline);
+    if (p && flags & SOCKET_PEEK) {
+        *out = *p;
+        pbuf_ref(p->p);
+        err = 1;
+    } else if (p) {
+        list_del(&p->link);
+        s->inbox_bytes -= p->p->tot_len;
+        *out = *p;
+        kfree(p);
+        err = 1;
+    } else if (s->error) {
+        err = inet_take_error(s);
+    } else if (s->receive_shut) {
+        err = 0;
+    }
+    core_leave();
+    return err;
+}
+
+static ssize_t udp_receive_op(struct socket *base, struct socket_message *m)
+{
+    struct inet_socket *s = inet_of(base);
+    struct packet packet;
+    if (m->flags & SOCKET_OOB)
+        return -EOPNOTSUPP;
+    if (m->flags & SOCKET_ERRQUEUE)
+        return -EAGAIN;
+    int there = take(s, m->flags, socket_deadline(base->receive_timeout_ns), &packet);
+    if (there <= 0)
+        return there;
+    size_t len = packet.p->tot_len, room = m->it->left, done = 0;
+    bool fault = false;
+    for (struct pbuf *p = packet.p; p && done < room && !fault; p = p->next) {
+        size_t n = MIN((size_t)p->len, room - done);
+        fault = n && iov_to(m->it, p->payload, n) != (ssize_t)n;
+        done += n;
+    }
+    core_enter();
+    if (m->address)
+        inet_to_linux(s, &packet.from, packet.from_port, m->address);
+    pbuf_free(packet.p);
+    core_leave();
+    if (room < len)
+        m->out_flags |= SOCKET_TRUNC;
+    return fault ? -EFAULT : m->flags & SOCKET_TRUNC ? (ssize_t)len : (ssize_t)done;
+}
+
+/* ---- the rest ---- */
+
+static u32 udp_poll_op(struct socket *base)
+{
+    struct inet_socket *s = inet_of(base);
+    u32 events = POLL_OUT;
+    core_enter();
+    if (!list_empty(&s->inbox) || s->receive_shut)
+        events |= POLL_IN;
+    if (s->receive_shut)
+        events |= POLL_RDHUP;
+    if (s->receive_shut && s->send_shut)
+        events |= POLL_HUP;
+    if (s->error)
+        events |= POLL_ERR;
+    core_leave();
+    return events;
+}
+
+static int udp_shutdown_op(struct socket *base, bool receive, bool send)
+{
+    struct inet_socket *s = inet_of(base);
+    core_enter();
+    int err = s->state == S_ESTABLISHED ? 0 : -ENOTCONN;
+    s->receive_shut |= receive;
+    s->send_shut |= send;
+    inet_wake(s, 0);
+    core_leave();
+    return err;
+}
+
+static void udp_release_op(struct socket *base)
+{
+    struct inet_socket *s = inet_of(base);
+    core_enter();
+    if (s->udp)
+        udp_remove(s->udp);
+    s->udp = NULL;
+    core_leave();
+    inet_free(s);
+}
+
+/* struct ip_mreq, ip_mreqn: group, interface; struct ipv6_mreq: group, index. */
+int udp_membership(struct inet_socket *s, int level, int option, const void *value, u32 len)
+{
+    bool v6 = level == 41, join = option == 35 || option == 20;
+    struct netif *netif = netif_default;
+    ip6_addr_t group6 = {0};
+    ip4_addr_t group4;
+    if (len < (v6 ? 20 : 8))
+        return -EINVAL;
+    if (!netif)
+        return -ENODEV;
+    if (v6) {
+        memcpy(group6.addr, value, 16);
+        if (!ip6_addr_ismulticast(&group6))
+            return -EINVAL;
+        return inet_errno(join ? mld6_joingroup_netif(netif, &group6)
+                               : mld6_leavegroup_netif(netif, &group6));
+    }
+    memcpy(&group4, value, 4);
+    if (!ip4_addr_ismulticast(&group4))
+        return -EINVAL;
+    return inet_errno(join ? igmp_joingroup_netif(netif, &group4) : igmp_leavegroup_netif(netif, &group4));
+}
+
+const struct socket_ops udp_ops = {
+    .bind = udp_bind_op,
+    .connect = udp_connect_op,
+    .name = inet_name,
+    .shutdown = udp_shutdown_op,
+    .send = udp_send_op,
+    .receive = udp_receive_op,
+    .poll = udp_poll_op,
+    .pollq = inet_pollq,
+    .get_option = inet_get_option,
+    .set_option = inet_set_option,
+    .ioctl = inet_ioctl,
+    .release = udp_release_op,
+};
