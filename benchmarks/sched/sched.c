@@ -1,6 +1,6 @@
 /*
- * The scheduler's evidence, on Linux and on Moka alike: how fairly busy threads share the CPUs, and how late a sleeper
- * wakes beside them. Usage: sched SECONDS. One figure a line: NAME VALUE UNIT.
+ * The scheduler's evidence, on Linux and on Moka alike: how fairly busy threads share the CPUs, and how late
+ * a sleeper wakes beside them. Usage: sched SECONDS. One figure a line: NAME VALUE UNIT.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -97,7 +97,8 @@ static void lateness(const char *name, long hogs)
     for (long i = 0; i < hogs; i++)
         pthread_join(threads[i], NULL);
     qsort(late, SLEEPS, sizeof(*late), compare);
-    printf("%s_median %.1f us\n%s_worst %.1f us\n", name, late[SLEEPS / 2] / 1e3, name, late[SLEEPS - 1] / 1e3);
+    printf("%s_median %.1f us\n%s_worst %.1f us\n", name, late[SLEEPS / 2] / 1e3, name,
+           late[SLEEPS - 1] / 1e3);
 }
 
 static void shares(long count, unsigned seconds, long cpus)
