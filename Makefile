@@ -112,6 +112,7 @@ $(B)/lwip/%.o: $(LWIP)/%.c net/lwip/lwipopts.h net/lwip/arch/cc.h
 	@mkdir -p $(@D)
 	$(CC) $(filter-out $(WARN),$(KERNEL_CFLAGS)) -w $(LWIP_INCLUDE) -c $< -o $@
 $(B)/net/%.o: KERNEL_CFLAGS += $(LWIP_INCLUDE)
+$(patsubst %.c,$(B)/%.o,$(filter net/%,$(KERNEL_C))): | $(LWIP)/.unpacked
 
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
