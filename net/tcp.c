@@ -323,8 +323,6 @@ static int connect_start(struct inet_socket *s, ip_addr_t *ip, u16 port)
 static int connect_wait(struct inet_socket *s, u32 flags, u64 deadline)
 {
     int err = 0;
-    if (flags & SOCKET_DONTWAIT)
-        return s->state == S_CONNECTING ? -EINPROGRESS : connect_outcome(s);
     while (s->state == S_CONNECTING && !err)
         err = inet_wait(s, flags, deadline);
     if (s->state != S_CONNECTING)
@@ -364,6 +362,8 @@ static int tcp_connect_op(struct socket *base, const struct socket_address *a, u
     core_leave(); /* over loopback the peer answers here */
     if (err <= 0)
         return err;
+    if (flags & SOCKET_DONTWAIT) /* Linux says so even when the answer is there already */
+        return -EINPROGRESS;
     core_enter();
     err = connect_wait(s, flags, deadline);
     core_leave();
@@ -406,6 +406,10 @@ static s64 write_bytes(struct inet_socket *s, const u8 *bytes, size_t n, u32 fla
         done += full ? 0 : k;
         if (!more || full)
             tcp_output(s->tcp);
+        if (full && !s->tcp->unsent && !s->tcp->unacked) { /* nothing on its way: no room will come */
+            room = -ENOBUFS;
+            break;
+        }
     }
     core_leave();
     return done ? (s64)done : room;
@@ -540,6 +544,8 @@ static ssize_t tcp_receive_op(struct socket *base, struct socket_message *m)
     u64 deadline = socket_deadline(base->receive_timeout_ns);
     bool peek = m->flags & SOCKET_PEEK, all = m->flags & SOCKET_WAITALL && !peek;
     ssize_t done = 0, n = 0;
+    if (!m->it->left)
+        return 0;
     if (m->flags & SOCKET_OOB)
         return -EINVAL;
     if (m->flags & SOCKET_ERRQUEUE)
