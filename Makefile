@@ -9,6 +9,8 @@
 B := build
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
+# One short line a step; `make V=1` shows the whole commands.
+say = $(if $(V),,@echo "  $(1)  $@" && )
 MAKEFLAGS += --no-builtin-rules
 
 # ---- dependencies ------------------------------------------------------------------------------------------------
@@ -80,10 +82,10 @@ $(MUSL_C:%=$(MUSL)/%) $(MUSL_S:%=$(MUSL)/%): $(MUSL)/.unpacked ;
 
 $(B)/musl/%.o: $(MUSL)/%.c $(B)/musl/include/.made
 	@mkdir -p $(@D)
-	$(CC) $(MUSL_CFLAGS) -c $< -o $@
+	$(call say,CC)$(CC) $(MUSL_CFLAGS) -c $< -o $@
 $(B)/musl/%.s.o: $(MUSL)/%.s $(MUSL)/.unpacked
 	@mkdir -p $(@D)
-	$(CC) -c $< -o $@
+	$(call say,CC)$(CC) -c $< -o $@
 
 # libunwind's remote interface for x86-64. Debian's archive is linked for the low 2 GiB, so it is compiled here.
 UNWIND_C := $(addprefix src/x86_64/,Gapply_reg_state.c Gcreate_addr_space.c Gget_save_loc.c Gglobal.c Ginit.c Ginit_remote.c \
@@ -98,7 +100,7 @@ UNWIND_CFLAGS := -std=gnu99 -O2 -ffreestanding -mno-red-zone -mno-sse -mcmodel=k
 $(UNWIND_C:%=$(UNWIND)/%): $(UNWIND)/.unpacked ;
 $(B)/unwind/%.o: $(UNWIND)/%.c kernel/base/libunwind/config.h
 	@mkdir -p $(@D)
-	$(CC) $(UNWIND_CFLAGS) -c $< -o $@
+	$(call say,CC)$(CC) $(UNWIND_CFLAGS) -c $< -o $@
 
 # lwIP: the core, IPv4 and IPv6, Ethernet; our options and platform in net/lwip. Only net/ sees its headers.
 LWIP_C := $(addprefix src/core/,def.c inet_chksum.c init.c ip.c mem.c memp.c netif.c pbuf.c raw.c stats.c tcp.c tcp_in.c \
@@ -110,21 +112,21 @@ LWIP_INCLUDE := -Inet/lwip -I$(LWIP)/src/include
 $(LWIP_C:%=$(LWIP)/%): $(LWIP)/.unpacked ;
 $(B)/lwip/%.o: $(LWIP)/%.c net/lwip/lwipopts.h net/lwip/arch/cc.h
 	@mkdir -p $(@D)
-	$(CC) $(filter-out $(WARN),$(KERNEL_CFLAGS)) -w $(LWIP_INCLUDE) -c $< -o $@
+	$(call say,CC)$(CC) $(filter-out $(WARN),$(KERNEL_CFLAGS)) -w $(LWIP_INCLUDE) -c $< -o $@
 $(B)/net/%.o: KERNEL_CFLAGS += $(LWIP_INCLUDE)
 $(patsubst %.c,$(B)/%.o,$(filter net/%,$(KERNEL_C))): | $(LWIP)/.unpacked
 
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(KERNEL_CFLAGS) -MMD -MP -c $< -o $@
+	$(call say,CC)$(CC) $(KERNEL_CFLAGS) -MMD -MP -c $< -o $@
 $(B)/%.S.o: %.S $(B)/generated/offsets.h
 	@mkdir -p $(@D)
-	$(CC) -D__ASSEMBLER__ $(ASFLAGS_EXTRA) -I. -I$(B)/generated -g -MMD -MP -c $< -o $@
+	$(call say,CC)$(CC) -D__ASSEMBLER__ $(ASFLAGS_EXTRA) -I. -I$(B)/generated -g -MMD -MP -c $< -o $@
 
 # Structure offsets for assembly: the compiler prints them into an assembly text, sed picks them out.
 $(B)/generated/offsets.h: $(OFFSETS_C)
 	@mkdir -p $(@D)
-	$(CC) $(KERNEL_CFLAGS) -MMD -MP -MF $(@:.h=.d) -MT $@ -S $< -o $(@:.h=.s)
+	$(call say,CC)$(CC) $(KERNEL_CFLAGS) -MMD -MP -MF $(@:.h=.d) -MT $@ -S $< -o $(@:.h=.s)
 	@sed -n 's/.*"@\([A-Z0-9_]*\) \$$*\(-*[0-9]*\)".*/#define \1 \2/p' $(@:.h=.s) > $@
 -include $(B)/generated/offsets.d
 
@@ -135,7 +137,7 @@ VDSO := $(B)/kernel/linux/vdso/vdso.so
 VDSO_OFFSETS := $(B)/generated/kernel/linux/vdso/vdso_offsets.h
 $(VDSO): kernel/linux/vdso/vdso.c kernel/linux/vdso/vdso_abi.h kernel/linux/vdso/vdso.ld kernel/linux/vdso/vdso.map kernel/arch/x86_64/arch.h kernel/arch/x86_64/cpu.h
 	@mkdir -p $(@D)
-	$(CC) -std=gnu17 -O2 -ffreestanding -fPIC -shared -nostdlib -mgeneral-regs-only -fno-stack-protector -fasynchronous-unwind-tables $(WARN) -I. \
+	$(call say,CC)$(CC) -std=gnu17 -O2 -ffreestanding -fPIC -shared -nostdlib -mgeneral-regs-only -fno-stack-protector -fasynchronous-unwind-tables $(WARN) -I. \
 	  -Wl,-soname,linux-vdso.so.1,--hash-style=both,--build-id=none,--eh-frame-hdr,-Bsymbolic,-z,noexecstack,-z,max-page-size=4096,--version-script=kernel/linux/vdso/vdso.map -T kernel/linux/vdso/vdso.ld $< -o $@
 $(VDSO_OFFSETS): $(VDSO)
 	@mkdir -p $(@D)
@@ -153,7 +155,7 @@ KERNEL_LINK = $(CC) -nostdlib -static -no-pie -Wl,-z,max-page-size=4096,-z,noexe
 	-T kernel/arch/x86_64/kernel.ld $(KERNEL_O) $(MUSL_O) $(UNWIND_O) $(LWIP_O)
 $(KERNEL): kernel/arch/x86_64/kernel.ld tools/make-ksyms $(KERNEL_O) $(MUSL_O) $(UNWIND_O) $(LWIP_O)
 	@tools/make-ksyms > $@.none.S && $(CC) -c $@.none.S -o $@.none.o
-	$(KERNEL_LINK) $@.none.o -lgcc -o $@.first
+	$(call say,LINK)$(KERNEL_LINK) $@.none.o -lgcc -o $@.first
 	@tools/make-ksyms $@.first > $@.ksyms.S && $(CC) -c $@.ksyms.S -o $@.ksyms.o
 	@$(KERNEL_LINK) $@.ksyms.o -lgcc -o $@
 	@rm -f $@.first $@.none.* $@.ksyms.*
@@ -172,14 +174,14 @@ EXAMPLES := $(patsubst examples/%.java,$(B)/examples/%.jar,$(wildcard examples/*
 
 $(B)/host/java-launcher/guest/%.o: java-launcher/guest/%.c | $(B)/.deps
 	@mkdir -p $(@D)
-	$(CC) $(LAUNCHER_CFLAGS) -MMD -MP -c $< -o $@
+	$(call say,CC)$(CC) $(LAUNCHER_CFLAGS) -MMD -MP -c $< -o $@
 $(B)/host/java-launcher/host/%.o: java-launcher/host/%.c | $(B)/.deps
 	@mkdir -p $(@D)
-	$(CC) $(HOST_CFLAGS) -MMD -MP -c $< -o $@
+	$(call say,CC)$(CC) $(HOST_CFLAGS) -MMD -MP -c $< -o $@
 $(MOKA): $(MOKA_O)
-	$(CC) -o $@ $^ -lz
+	$(call say,CC)$(CC) -o $@ $^ -lz
 $(LAUNCHER): $(LAUNCHER_O)
-	$(CC) -o $@ $^
+	$(call say,CC)$(CC) -o $@ $^
 
 $(B)/examples/%.jar: examples/%.java | $(B)/.deps
 	@mkdir -p $(B)/examples/$*
@@ -211,32 +213,32 @@ HOST_TEST_CFLAGS := -std=gnu17 -g -O1 -fsanitize=address,undefined -fno-sanitize
 UNIT_TESTS += $(B)/tests/unit/virtio-queue $(B)/tests/unit/virtio-drivers $(B)/tests/unit/virtio-net
 $(B)/tests/unit/virtio-%: tests/unit/virtio/test_%.c virtio/queue.c $(wildcard virtio/*.[ch] tests/unit/virtio/*.h) sched/waitq.c
 	@mkdir -p $(@D)
-	$(CC) $(HOST_TEST_CFLAGS) -pthread $< virtio/queue.c -o $@
+	$(call say,CC)$(CC) $(HOST_TEST_CFLAGS) -pthread $< virtio/queue.c -o $@
 
 UNIT_TESTS += $(B)/tests/unit/base
 $(B)/tests/unit/base: tests/unit/base/test_base.c tests/unit/base/kernel_side.c kernel/base/tree.c $(wildcard kernel/base/*.[ch])
 	@mkdir -p $(@D)
-	$(CC) $(HOST_TEST_CFLAGS) -Wno-format-security $(filter tests/%.c,$^) kernel/base/tree.c -o $@
+	$(call say,CC)$(CC) $(HOST_TEST_CFLAGS) -Wno-format-security $(filter tests/%.c,$^) kernel/base/tree.c -o $@
 
 # The launcher's warnings, not the kernel's: it is a program of the host. Leaks are no fault of a command that ends at once.
 LAUNCHER_TEST_C := $(filter-out %/main.c,$(wildcard java-launcher/host/*.c)) java-launcher/guest/conf.c java-launcher/guest/options.c
 UNIT_TESTS += $(B)/tests/unit/launcher
 $(B)/tests/unit/launcher: tests/unit/launcher/test_launcher.c $(LAUNCHER_TEST_C) $(wildcard java-launcher/*/*.h)
 	@mkdir -p $(@D)
-	$(CC) $(HOST_CFLAGS) -fsanitize=address,undefined -fno-sanitize-recover=undefined $(filter %.c,$^) tests/unit/launcher/no_leaks.c -lz -o $@
+	$(call say,CC)$(CC) $(HOST_CFLAGS) -fsanitize=address,undefined -fno-sanitize-recover=undefined $(filter %.c,$^) tests/unit/launcher/no_leaks.c -lz -o $@
 $(B)/moka-sanitized: $(wildcard java-launcher/host/*.[ch])
 	@mkdir -p $(@D)
-	$(CC) $(HOST_CFLAGS) -fsanitize=address,undefined -fno-sanitize-recover=undefined $(filter %.c,$^) tests/unit/launcher/no_leaks.c -lz -o $@
+	$(call say,CC)$(CC) $(HOST_CFLAGS) -fsanitize=address,undefined -fno-sanitize-recover=undefined $(filter %.c,$^) tests/unit/launcher/no_leaks.c -lz -o $@
 
 FS_TEST_C := $(addprefix kernel/fs/,iov.c dentry.c path.c inode.c open.c namei.c file.c erofs.c memfs.c memfile.c mount.c lock.c)
 UNIT_TESTS += $(B)/tests/unit/fs.sh
 $(B)/tests/unit/fs: tests/unit/fs/test_fs.c tests/unit/fs/kernel_side.c $(FS_TEST_C) kernel/base/tree.c $(wildcard kernel/fs/*.h)
 	@mkdir -p $(@D)
-	$(CC) -Itests/unit/fs/shim $(HOST_TEST_CFLAGS) -fno-builtin-printf -pthread $(filter %.c,$^) -o $@
+	$(call say,CC)$(CC) -Itests/unit/fs/shim $(HOST_TEST_CFLAGS) -fno-builtin-printf -pthread $(filter %.c,$^) -o $@
 UNIT_TESTS += $(B)/tests/unit/p9
 $(B)/tests/unit/p9: tests/unit/fs/test_p9.c tests/unit/fs/kernel_side.c kernel/fs/p9_proto.c kernel/fs/iov.c $(wildcard kernel/fs/*.h)
 	@mkdir -p $(@D)
-	$(CC) -Itests/unit/fs/shim $(HOST_TEST_CFLAGS) -fno-builtin-printf -pthread $(filter %.c,$^) -o $@
+	$(call say,CC)$(CC) -Itests/unit/fs/shim $(HOST_TEST_CFLAGS) -fno-builtin-printf -pthread $(filter %.c,$^) -o $@
 $(B)/tests/unit/fs.sh: $(B)/tests/unit/fs tests/unit/fs/run
 	printf '#!/bin/sh\nexec tests/unit/fs/run $(B)/tests/unit/fs\n' > $@; chmod +x $@
 # mm on a machine that tests/unit/mm/host.c plays: fake memory, an MMU with a TLB.
@@ -246,11 +248,11 @@ MM_TEST_CFLAGS := $(HOST_TEST_CFLAGS) -Itests/unit/mm/shim -Itests/unit/mm -mcx1
 UNIT_TESTS += $(B)/tests/unit/mm-phys $(B)/tests/unit/mm-vm $(B)/tests/unit/mm-smp $(B)/tests/unit/mm-smp-tsan
 $(B)/tests/unit/mm-%: tests/unit/mm/test_%.c tests/unit/mm/host.c tests/unit/mm/host.h $(wildcard mm/*/*.[ch])
 	@mkdir -p $(@D)
-	$(CC) -Itests/unit/mm/shim $(MM_TEST_CFLAGS) $(filter %.c,$^) -pthread -o $@
+	$(call say,CC)$(CC) -Itests/unit/mm/shim $(MM_TEST_CFLAGS) $(filter %.c,$^) -pthread -o $@
 # ThreadSanitizer keeps other parts of the address space to itself.
 $(B)/tests/unit/mm-smp-tsan: tests/unit/mm/test_smp.c tests/unit/mm/host.c tests/unit/mm/host.h $(wildcard mm/*/*.[ch])
 	@mkdir -p $(@D)
-	$(CC) -Itests/unit/mm/shim $(subst address$(COMMA)undefined -fno-sanitize-recover=undefined,thread -Wno-tsan,$(MM_TEST_CFLAGS)) \
+	$(call say,CC)$(CC) -Itests/unit/mm/shim $(subst address$(COMMA)undefined -fno-sanitize-recover=undefined,thread -Wno-tsan,$(MM_TEST_CFLAGS)) \
 	  -UHOST_BASE -DHOST_BASE=0x6000000000UL -UHOST_PROGRAM_END -DHOST_PROGRAM_END=0x5000000000UL -no-pie $(filter %.c,$^) -pthread -o $@
 
 # The scheduler: on simulated CPUs, its locks under ThreadSanitizer, its protocols by the model checker.
@@ -258,11 +260,11 @@ SCHED_TEST_DEPS := $(wildcard sched/*.h tests/unit/sched/*.h tests/unit/sched/sh
 UNIT_TESTS += $(B)/tests/unit/sched
 $(B)/tests/unit/sched: tests/unit/sched/test_sched.c tests/unit/sched/simulator.c $(wildcard sched/*.c) kernel/base/tree.c $(SCHED_TEST_DEPS)
 	@mkdir -p $(@D)
-	$(CC) -Itests/unit/sched/shim $(filter-out -fsanitize=%,$(HOST_TEST_CFLAGS)) -Wno-clobbered -fsanitize=undefined -fno-strict-aliasing $(filter %.c,$^) -o $@
+	$(call say,CC)$(CC) -Itests/unit/sched/shim $(filter-out -fsanitize=%,$(HOST_TEST_CFLAGS)) -Wno-clobbered -fsanitize=undefined -fno-strict-aliasing $(filter %.c,$^) -o $@
 UNIT_TESTS += $(B)/tests/unit/sched-tsan
 $(B)/tests/unit/sched-tsan: tests/unit/sched/test_locks.c $(addprefix sched/,mutex.c rwlock.c waitq.c futex.c) $(SCHED_TEST_DEPS)
 	@mkdir -p $(@D)
-	$(CC) -Itests/unit/sched/shim $(filter-out -fsanitize=%,$(HOST_TEST_CFLAGS)) -fsanitize=thread -pthread $(filter %.c,$^) -o $@
+	$(call say,CC)$(CC) -Itests/unit/sched/shim $(filter-out -fsanitize=%,$(HOST_TEST_CFLAGS)) -fsanitize=thread -pthread $(filter %.c,$^) -o $@
 UNIT_TESTS += $(B)/tests/model.sh
 $(B)/tests/model.sh: tests/model/run $(wildcard tests/model/*.pml)
 	@mkdir -p $(@D)
@@ -286,15 +288,15 @@ $(B)/benchmarks/boot/idle: benchmarks/boot/idle.c $(B)/.deps
 
 $(B)/benchmarks/micro: benchmarks/micro/micro.c $(B)/.deps
 	@mkdir -p $(@D)
-	$(CC) -static -O2 -pthread -Wall -Wextra -Werror $< -o $@
+	$(call say,CC)$(CC) -static -O2 -pthread -Wall -Wextra -Werror $< -o $@
 
 $(B)/benchmarks/boot/entry: benchmarks/boot/entry.c $(B)/.deps
 	@mkdir -p $(@D)
-	$(CC) -static -nostdlib -ffreestanding -fno-stack-protector -O2 -Wall -Wextra -Werror $< -o $@
+	$(call say,CC)$(CC) -static -nostdlib -ffreestanding -fno-stack-protector -O2 -Wall -Wextra -Werror $< -o $@
 
 $(B)/benchmarks/sched: benchmarks/sched/sched.c $(B)/.deps
 	@mkdir -p $(@D)
-	$(CC) -static -O1 -pthread -Wall -Wextra -Werror -Wno-unused-parameter $< -o $@
+	$(call say,CC)$(CC) -static -O1 -pthread -Wall -Wextra -Werror -Wno-unused-parameter $< -o $@
 
 bench: all $(B)/benchmarks/boot/Boot.jar $(B)/benchmarks/boot/entry $(B)/benchmarks/boot/idle $(B)/benchmarks/micro $(B)/benchmarks/sched
 	benchmarks/boot/run

@@ -8,7 +8,7 @@ struct cmdline {
     bool verbose, strace, stdin_null;
     const char *cwd, *hostname;
     const char *ip; /* ADDRESS/PREFIX[,GATEWAY[,NAMESERVER]]; NULL: DHCP */
-    char **env; /* NAME=VALUE, NULL-terminated */
+    char **env;     /* NAME=VALUE, NULL-terminated */
     char *
         *argv; /* the program's path and arguments, NULL-terminated; argv[0] NULL when there is no program */
     u32 argc, envc;
