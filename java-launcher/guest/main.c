@@ -116,6 +116,7 @@ static void collect_options(struct launch *l, char **argv)
         words_add(&all, user.v[i]);
     words_add(&all, java_command(l->conf.command ? l->conf.command : l->conf.main, l->args));
     options_finish(&all, total);
+    options_check_heap(&all, total);
     show_take(&l->show, &all);
     note_memory_tracking(&all);
     l->conf.options = all;

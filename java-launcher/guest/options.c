@@ -176,3 +176,23 @@ uint64_t options_stack_size(const struct words *options)
     }
     return size;
 }
+
+void options_check_heap(const struct words *options, uint64_t total_bytes)
+{
+    static const char xx[] = "-XX:InitialHeapSize=";
+    const char *asked = NULL;
+    uint64_t size = 0;
+    for (size_t i = 0; i < options->n; i++) {
+        const char *o = options->v[i];
+        const char *value = !strncmp(o, "-Xms", 4)           ? o + 4
+                            : !strncmp(o, xx, sizeof xx - 1) ? o + sizeof xx - 1
+                                                             : NULL;
+        if (value) {
+            asked = o;
+            size = parse_size(value, 1);
+        }
+    }
+    if (asked && size > total_bytes)
+        fail("not enough memory: %s does not fit into this VM's %llu MiB (-m gives more)", asked,
+             (unsigned long long)(total_bytes >> 20));
+}

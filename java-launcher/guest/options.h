@@ -36,6 +36,9 @@ int split_words(const char *text, struct words *out);
  */
 void options_finish(struct words *options, uint64_t total_bytes);
 
+/* Fails when the heap is to begin larger than the machine's memory: the JVM would say so in ten lines. */
+void options_check_heap(const struct words *options, uint64_t total_bytes);
+
 /* Stack size asked for by the last -Xss, -XX:ThreadStackSize or -XX:MainThreadStackSize style option, in
  * bytes; 0 if there is none. */
 uint64_t options_stack_size(const struct words *options);
