@@ -10,6 +10,7 @@
 #include "lwip/dhcp.h"
 #include "lwip/etharp.h"
 #include "lwip/ethip6.h"
+#include "lwip/priv/tcp_priv.h"
 #include "lwip/prot/dhcp.h"
 #include "lwip/snmp.h"
 #include "net/core.h"
@@ -130,6 +131,32 @@ static struct pbuf *frame_pbuf(struct net_buf *frame)
     return pbuf_alloced_custom(PBUF_RAW, frame->len, PBUF_REF, &rx->pbuf, frame->data, frame->len);
 }
 
+/*
+ * A new connection between ports whose last one is in TIME_WAIT here: RFC 1122, 4.2.2.13 lets it begin when
+ * its sequence number is beyond the old one's. lwIP would only acknowledge the old one again, so that goes
+ * first.
+ */
+static void make_way(const struct net_buf *frame)
+{
+    const u8 *ip = frame->data + SIZEOF_ETH_HDR, *tcp = ip + (ip[0] & 15) * 4;
+    struct tcp_pcb *p = tcp_tw_pcbs;
+    u32 from, seq;
+    if (!p || frame->len < SIZEOF_ETH_HDR + 40 || frame->data[12] != 8 || frame->data[13] ||
+        ip[9] != IP_PROTO_TCP)
+        return;
+    if (tcp + 20 > frame->data + frame->len || (tcp[13] & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_SYN)
+        return;
+    memcpy(&from, ip + 12, 4);
+    memcpy(&seq, tcp + 4, 4);
+    while (p && !(p->remote_port == (tcp[0] << 8 | tcp[1]) && p->local_port == (tcp[2] << 8 | tcp[3]) &&
+                  IP_IS_V4_VAL(p->remote_ip) && ip_2_ip4(&p->remote_ip)->addr == from))
+        p = p->next;
+    if (p && !p->callback_arg && (s32)(lwip_ntohl(seq) - p->rcv_nxt) > 0) {
+        tcp_pcb_remove(&tcp_tw_pcbs, p);
+        memp_free(MEMP_TCP_PCB, p);
+    }
+}
+
 static void on_frame(struct net_device *dev, u32 queue, struct net_buf *frame)
 {
     if (frame->frame_len > 0xffff) {
@@ -138,6 +165,7 @@ static void on_frame(struct net_device *dev, u32 queue, struct net_buf *frame)
     }
     core_enter();
     core_traffic();
+    make_way(frame);
     bool checked = frame->offload.flags & (NET_NEEDS_CSUM | NET_CSUM_VALID);
     struct pbuf *p = frame_pbuf(frame);
     NETIF_SET_CHECKSUM_CTRL(&interface, checked ? NETIF_CHECKSUM_ENABLE_ALL &
