@@ -208,6 +208,12 @@ void vm_object_put(struct vm_object *obj)
         obj->ops->destroy(obj);
 }
 
+/* No huge pages on this machine: the caller then goes on page by page. */
+bool vm_object_add_huge(struct vm_object *obj, u64 index)
+{
+    return false;
+}
+
 int vm_object_page(struct vm_object *obj, u64 index, bool for_write, struct page **out)
 {
     int err = 0;
