@@ -1,4 +1,5 @@
 #include "java-launcher/host/runner.h"
+#include "java-launcher/host/backlog.h"
 #include "java-launcher/host/cmdline.h"
 #include "java-launcher/host/pump.h"
 
@@ -18,6 +19,8 @@
 
 enum {
     POWER_OFF_MS = 10000, /* a VM that has reported its exit status must end within this */
+    WIDEN_MS = 20,        /* how often to look whether QEMU listens on its ports already, */
+    WIDEN_TRIES = 500,    /* and how many times */
     RETRY_MS = 500,       /* a background process looks this often whether it may read its terminal */
     STATUS_INTERRUPTED = 128 + SIGINT,
 };
@@ -34,7 +37,9 @@ struct run {
     bool ended;              /* QEMU is gone */
     int wait_status;
     unsigned interrupts;
-    int64_t deadline_ms; /* when to end QEMU by force; 0: never */
+    const struct options *o;
+    unsigned widen_tries; /* left, to give forwarded ports room for connections */
+    int64_t deadline_ms;  /* when to end QEMU by force; 0: never */
 };
 
 static int64_t now_ms(void)
@@ -202,7 +207,7 @@ static bool finished(const struct run *r)
 
 static int timeout_ms(const struct run *r)
 {
-    int64_t t = r->in.waiting ? RETRY_MS : -1;
+    int64_t t = r->widen_tries ? WIDEN_MS : r->in.waiting ? RETRY_MS : -1;
     if (r->deadline_ms && !r->ended) {
         int64_t left = r->deadline_ms - now_ms();
         left = left < 0 ? 0 : left;
@@ -233,6 +238,8 @@ static void turn(struct run *r)
     p[6] = (struct pollfd){.fd = r->qemu_stderr, .events = POLLIN};
     int n = poll(p, 7, timeout_ms(r));
     r->in.waiting = false;
+    if (r->widen_tries)
+        r->widen_tries = r->ended || backlog_widen(r->qemu, r->o) ? 0 : r->widen_tries - 1;
     if (n < 0)
         return;
     for (int i = 0; i < 4; i++)
@@ -295,6 +302,8 @@ int vm_run(struct vm *vm)
     vm->no_stdin = at_end(STDIN_FILENO);
     open_standard_streams();
     r.status = -1;
+    r.o = vm->o;
+    r.widen_tries = WIDEN_TRIES;
     start(&r, vm);
     if (vm->no_stdin)
         r.in.ended = true;
