@@ -236,7 +236,8 @@ public final class Main {
             }
             try {
                 synchronized (lock) {
-                    lock.wait();
+                    for (;;) /* wait() may return for nothing: HotSpot's interrupt() unparks a sleeper's monitor event last */
+                        lock.wait();
                 }
             } catch (InterruptedException e) {
                 seen[1] = true;
