@@ -490,4 +490,5 @@ void inet_init(void)
 {
     socket_register(&families[0]);
     socket_register(&families[1]);
+    inet_icmp_init();
 }

@@ -115,6 +115,8 @@ s64 ifconf_ioctl(u32 cmd, u64 arg); /* ifconf.c: SIOCGIF*, or -ENOTTY */
 int inet_put(u64 address, const void *src, size_t n);
 int inet_get(u64 address, void *dst, size_t n);
 
+void inet_icmp_init(void); /* icmp.c: after lwIP's start */
+
 extern const struct socket_ops tcp_ops, udp_ops;
 /* Brings the options that lwIP knows to s's control block. core held. */
 void tcp_apply_options(struct inet_socket *s);

@@ -138,7 +138,7 @@ static int udp_connect_op(struct socket *base, const struct socket_address *a, u
 
 static int send_locked(struct inet_socket *s, struct pbuf *p, ip_addr_t *ip, u16 port)
 {
-    int err = bind_any(s);
+    int err = s->error ? inet_take_error(s) : bind_any(s);
     if (err)
         return err;
     udp_apply_options(s);

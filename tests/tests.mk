@@ -18,7 +18,7 @@ $(B)/tests/abi-musl: $(ABI_C:tests/abi/%.c=$(B)/tests/abi/musl/%.o)
 $(B)/tests/abi-glibc: $(ABI_C:tests/abi/%.c=$(B)/tests/abi/glibc/%.o)
 	$(CC) -o $@ $^ -pthread
 
-JAVA_GROUPS := hello gc errors threads files tools jni
+JAVA_GROUPS := hello gc errors threads files tools jni net
 JAVA_JARS := $(JAVA_GROUPS:%=$(B)/tests/java/%.jar)
 JNI_CLASSPATH := /usr/share/java/jna.jar:/usr/share/java/lz4-java.jar
 
