@@ -2,6 +2,7 @@
 #include "lwip/netif.h"
 #include "lwip/priv/tcp_priv.h"
 #include "net/inet.h"
+#include "net/interface.h"
 
 #define SIOCGIFNAME    0x8910u
 #define SIOCGIFCONF    0x8912u
@@ -19,6 +20,7 @@
 #define IFF_LOOPBACK  0x8
 #define IFF_RUNNING   0x40
 #define IFF_MULTICAST 0x1000
+#define IFF_LOWER_UP  0x10000u
 
 #define ARPHRD_ETHER    1
 #define ARPHRD_LOOPBACK 772
@@ -158,6 +160,65 @@ s64 ifconf_ioctl(u32 cmd, u64 arg)
         err = answer(n, cmd, &r);
     core_leave();
     return err ? err : inet_put(arg, &r, sizeof(r));
+}
+
+/* ---- for netlink ---- */
+
+static struct net_address *next_address(struct net_interface *out, u16 family, u32 prefix, u32 scope)
+{
+    if (out->count == NET_ADDRESSES)
+        return NULL;
+    struct net_address *a = &out->addresses[out->count++];
+    *a = (struct net_address){.family = family, .prefix = prefix, .scope = scope};
+    return a;
+}
+
+static void describe_addresses(const struct netif *n, struct net_interface *out)
+{
+    const ip4_addr_t *v4 = netif_ip4_addr(n);
+    struct net_address *a;
+    u32 bits = __builtin_popcount(netif_ip4_netmask(n)->addr);
+    if (v4->addr &&
+        (a = next_address(out, AF_INET, bits, is_loopback(n) ? NET_SCOPE_HOST : NET_SCOPE_GLOBAL)))
+        memcpy(a->bytes, &v4->addr, 4);
+    for (u32 i = 0; i < LWIP_IPV6_NUM_ADDRESSES; i++) {
+        const ip6_addr_t *v6 = netif_ip6_addr(n, i);
+        if (!ip6_addr_isvalid(netif_ip6_addr_state(n, i)))
+            continue;
+        u32 scope = ip6_addr_isloopback(v6)    ? NET_SCOPE_HOST
+                    : ip6_addr_islinklocal(v6) ? NET_SCOPE_LINK
+                                               : NET_SCOPE_GLOBAL;
+        if ((a = next_address(out, AF_INET6, is_loopback(n) ? 128 : 64, scope)))
+            memcpy(a->bytes, v6->addr, 16);
+    }
+}
+
+static void describe(const struct netif *n, struct net_interface *out)
+{
+    memset(out, 0, sizeof(*out));
+    strlcpy(out->name, name_of(n), sizeof(out->name));
+    out->index = netif_get_index(n);
+    out->flags = flags_of(n) | (netif_is_link_up(n) || is_loopback(n) ? IFF_LOWER_UP : 0);
+    out->mtu = is_loopback(n) ? 65536 : n->mtu;
+    out->hw_type = is_loopback(n) ? ARPHRD_LOOPBACK : ARPHRD_ETHER;
+    memcpy(out->hw_address, n->hwaddr, MIN(n->hwaddr_len, 6));
+    describe_addresses(n, out);
+}
+
+u32 net_interfaces(struct net_interface out[NET_INTERFACES])
+{
+    struct netif *n;
+    u32 count = 0;
+    core_enter();
+    for (int pass = 0; pass < 2; pass++) { /* loopback first */
+        NETIF_FOREACH(n)
+        {
+            if (is_loopback(n) == !pass && count < NET_INTERFACES)
+                describe(n, &out[count++]);
+        }
+    }
+    core_leave();
+    return count;
 }
 
 /* ---- /proc/net ---- */

@@ -445,7 +445,7 @@ s64 inet_ioctl(struct socket *base, u32 cmd, u64 arg)
     struct inet_socket *s = inet_of(base);
     s32 bytes = 0;
     if (cmd != FIONREAD_CMD && cmd != OUTQ_CMD)
-        return ifconf_ioctl(cmd, arg);
+        return -ENOTTY; /* the socket layer asks ifconf_ioctl */
     core_enter();
     int err = s->state == S_LISTENING ? -EINVAL : 0;
     if (cmd == OUTQ_CMD && s->tcp && !err)

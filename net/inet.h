@@ -109,7 +109,6 @@ struct waitq *inet_pollq(struct socket *base);
 int inet_get_option(struct socket *base, int level, int option, void *value, u32 *len);
 int inet_set_option(struct socket *base, int level, int option, const void *value, u32 len);
 s64 inet_ioctl(struct socket *base, u32 cmd, u64 arg);
-s64 ifconf_ioctl(u32 cmd, u64 arg); /* ifconf.c: SIOCGIF*, or -ENOTTY */
 
 /* Program memory, for ioctl. 0 or -EFAULT. */
 int inet_put(u64 address, const void *src, size_t n);

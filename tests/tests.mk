@@ -5,11 +5,13 @@ PACKAGES += liblz4-java libjna-java libjna-jni
 ABI_C := $(wildcard tests/abi/*.c)
 ABI_CFLAGS := -std=gnu17 -D_GNU_SOURCE -O1 -g -Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare \
 	-Wno-unused-result -Wno-nonnull -Wno-stringop-overflow -Wno-stringop-overread -Wno-array-bounds
+# Behind musl's own: the kernel's headers, which it has not.
+KERNEL_HEADERS := -idirafter /usr/include -idirafter /usr/include/x86_64-linux-gnu
 ABI_PROGRAMS := $(B)/tests/abi-musl $(B)/tests/abi-glibc
 
 $(B)/tests/abi/musl/%.o: tests/abi/%.c $(wildcard tests/abi/*.h) | $(B)/.deps
 	@mkdir -p $(@D)
-	musl-gcc $(ABI_CFLAGS) -c $< -o $@
+	musl-gcc $(ABI_CFLAGS) $(KERNEL_HEADERS) -c $< -o $@
 $(B)/tests/abi/glibc/%.o: tests/abi/%.c $(wildcard tests/abi/*.h) | $(B)/.deps
 	@mkdir -p $(@D)
 	$(CC) $(ABI_CFLAGS) -c $< -o $@

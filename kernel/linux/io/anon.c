@@ -35,4 +35,5 @@ void io_init(void)
     epoll_init();
     inotify_setup();
     unix_init();
+    netlink_init();
 }

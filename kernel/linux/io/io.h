@@ -33,5 +33,6 @@ void io_init(void);
 void epoll_init(void);
 void inotify_setup(void);
 void unix_init(void);
+void netlink_init(void);
 
 #endif

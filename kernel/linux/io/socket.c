@@ -4,6 +4,7 @@
 #include "kernel/base/printf.h"
 #include "kernel/base/string.h"
 #include "kernel/linux/io/io.h"
+#include "net/interface.h"
 
 #define AF_INET        2
 #define AF_INET6       10
@@ -64,7 +65,9 @@ static struct waitq *socket_pollq(struct file *f)
 static s64 socket_ioctl(struct file *f, u32 cmd, u64 arg)
 {
     struct socket *s = sock_of(f);
-    return s->ops->ioctl ? s->ops->ioctl(s, cmd, arg) : -ENOTTY;
+    s64 result = s->ops->ioctl ? s->ops->ioctl(s, cmd, arg) : -ENOTTY;
+    return result == -ENOTTY ? ifconf_ioctl(cmd, arg)
+                             : result; /* interfaces may be asked for on any socket */
 }
 
 static void socket_release(struct file *f)
