@@ -318,10 +318,11 @@ static int give_number(s32 number, void *value, u32 *len)
     return 0;
 }
 
+/* getsockopt() of what there is not; setsockopt() says ENOPROTOOPT always. */
 static int no_option(const struct inet_socket *s, int level)
 {
-    bool known = level == LINUX_SOL_SOCKET || level == LEVEL_IP ||
-                 (level == LEVEL_IPV6 && s->base.family == AF_INET6) || level == s->base.protocol;
+    bool known = level == LINUX_SOL_SOCKET || level == LEVEL_IP || s->base.family == AF_INET6 ||
+                 level == s->base.protocol;
     return known ? -ENOPROTOOPT : -EOPNOTSUPP;
 }
 
@@ -379,7 +380,7 @@ static int set_number(struct inet_socket *s, int i, s32 number)
 int inet_set_option(struct socket *base, int level, int option, const void *value, u32 len)
 {
     struct inet_socket *s = inet_of(base);
-    int err = no_option(s, level), i = find_option(s, level, option);
+    int err = -ENOPROTOOPT, i = find_option(s, level, option);
     s32 number = 0;
     bool member = (level == LEVEL_IP && (option == 35 || option == 36)) ||
                   (level == LEVEL_IPV6 && (option == 20 || option == 21));

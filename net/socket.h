@@ -91,6 +91,7 @@ struct socket {
     u32 receive_buffer, send_buffer;         /* bytes: what the program asked for, doubled, as Linux does */
     u64 flags;                               /* bit n: the boolean option n of SOL_SOCKET is on */
     u64 linger;                              /* struct linger */
+    u32 priority;                            /* SO_PRIORITY: kept, without effect */
 };
 #define SOCKET_BUFFER 212992u /* Linux's default */
 

@@ -494,7 +494,8 @@ static void consume(struct inet_socket *s, size_t n)
 }
 
 /* Copies what is there: bytes, 0 when another reader took it, -EFAULT. */
-static ssize_t copy_out(struct inet_socket *s, struct iov_iter *it, bool peek)
+/* discard: the bytes are thrown away instead (tcp(7), MSG_TRUNC). */
+static ssize_t copy_out(struct inet_socket *s, struct iov_iter *it, bool peek, bool discard)
 {
     struct view views[VIEWS];
     ssize_t done = 0;
@@ -504,7 +505,8 @@ static ssize_t copy_out(struct inet_socket *s, struct iov_iter *it, bool peek)
     u32 n = gather(s, views, it->left);
     core_leave();
     for (u32 i = 0; i < n && !fault; i++) {
-        ssize_t copied = iov_to(it, views[i].bytes, views[i].len);
+        ssize_t copied = discard ? (ssize_t)views[i].len : iov_to(it, views[i].bytes, views[i].len);
+        it->left -= discard ? views[i].len : 0;
         fault = copied != (ssize_t)views[i].len;
         done += MAX(copied, 0);
     }
@@ -544,8 +546,6 @@ static ssize_t tcp_receive_op(struct socket *base, struct socket_message *m)
     u64 deadline = socket_deadline(base->receive_timeout_ns);
     bool peek = m->flags & SOCKET_PEEK, all = m->flags & SOCKET_WAITALL && !peek;
     ssize_t done = 0, n = 0;
-    if (!m->it->left)
-        return 0;
     if (m->flags & SOCKET_OOB)
         return -EINVAL;
     if (m->flags & SOCKET_ERRQUEUE)
@@ -557,7 +557,7 @@ static ssize_t tcp_receive_op(struct socket *base, struct socket_message *m)
         core_leave();
         if (n <= 0 || !m->it->left)
             break;
-        n = copy_out(s, m->it, peek);
+        n = copy_out(s, m->it, peek, m->flags & SOCKET_TRUNC);
         done += MAX(n, 0);
     } while (n >= 0 && m->it->left && !peek);
     if (m->address)

@@ -167,15 +167,15 @@ static ssize_t udp_send_op(struct socket *base, struct socket_message *m)
     size_t len = m->it->left;
     ip_addr_t ip;
     u16 port;
+    if (len > DATAGRAM_MAX)
+        return -EMSGSIZE;
+    if (m->flags & SOCKET_OOB)
+        return -EOPNOTSUPP;
     int err = target_of(s, m, &ip, &port);
     if (err)
         return err;
     if (s->send_shut)
         return -EPIPE;
-    if (m->flags & SOCKET_OOB)
-        return -EOPNOTSUPP;
-    if (len > DATAGRAM_MAX)
-        return -EMSGSIZE;
     core_enter();
     struct pbuf *p = pbuf_alloc(PBUF_TRANSPORT, len, PBUF_RAM);
     core_leave();

@@ -43,7 +43,8 @@ static u32 wait_flags(const struct file *f, u32 flags)
 static ssize_t socket_read(struct file *f, struct iov_iter *it, u64 *pos)
 {
     struct socket_message m = {.it = it, .flags = wait_flags(f, 0)};
-    return sock_of(f)->ops->receive(sock_of(f), &m);
+    return it->left ? sock_of(f)->ops->receive(sock_of(f), &m)
+                    : 0; /* recv() of nothing waits, read() does not */
 }
 
 static ssize_t socket_write(struct file *f, struct iov_iter *it, u64 *pos)
@@ -581,8 +582,9 @@ s64 sys_recvmmsg(int fd, struct uabi_mmsghdr *uheaders, u32 count, u32 flags,
     (1UL << SO_DEBUG | 1UL << SO_REUSEADDR | 1UL << SO_DONTROUTE | 1UL << SO_BROADCAST |                     \
      1UL << SO_KEEPALIVE | 1UL << SO_OOBINLINE | 1UL << SO_REUSEPORT | 1UL << SO_PASSCRED |                  \
      1UL << SO_TIMESTAMP)
-#define BUFFER_MIN 2304u
-#define BUFFER_MAX 425984u /* twice net.core.wmem_max */
+#define RECEIVE_BUFFER_MIN 2304u
+#define SEND_BUFFER_MIN    4608u
+#define BUFFER_MAX         425984u /* twice net.core.wmem_max */
 
 static int get_timeout(u64 ns, void *value, u32 *len)
 {
@@ -612,8 +614,9 @@ static int get_common(struct socket *s, int option, void *value, u32 *len)
         return get_number(s->protocol, value, len);
     case SO_ERROR:
     case SO_ACCEPTCONN:
-    case SO_PRIORITY:
         return get_number(0, value, len);
+    case SO_PRIORITY:
+        return get_number(s->priority, value, len);
     case SO_SNDBUF:
         return get_number(s->send_buffer, value, len);
     case SO_RCVBUF:
@@ -655,10 +658,10 @@ static int set_flag(struct socket *s, int option, bool on)
     return 0;
 }
 
-static int set_buffer(u32 *bytes, u32 number)
+static int set_buffer(u32 *bytes, u32 number, u32 least)
 {
     u32 wanted = number > BUFFER_MAX / 2 ? BUFFER_MAX : number * 2;
-    __atomic_store_n(bytes, MAX(wanted, BUFFER_MIN), __ATOMIC_RELAXED);
+    __atomic_store_n(bytes, MAX(wanted, least), __ATOMIC_RELAXED);
     return 0;
 }
 
@@ -675,16 +678,18 @@ static int set_common(struct socket *s, int option, const void *value, u32 len)
     switch (option) {
     case SO_SNDBUF:
     case SO_SNDBUFFORCE:
-        return set_buffer(&s->send_buffer, number);
+        return set_buffer(&s->send_buffer, number, SEND_BUFFER_MIN);
     case SO_RCVBUF:
     case SO_RCVBUFFORCE:
-        return set_buffer(&s->receive_buffer, number);
+        return set_buffer(&s->receive_buffer, number, RECEIVE_BUFFER_MIN);
     case SO_LINGER:
         if (len < sizeof(s->linger))
             return -EINVAL;
         memcpy(&s->linger, value, sizeof(s->linger));
         return 0;
     case SO_PRIORITY:
+        __atomic_store_n(&s->priority, number, __ATOMIC_RELAXED);
+        return 0;
     case SO_RCVLOWAT:
         return 0;
     }

@@ -37,6 +37,9 @@
 #define RIGHTS_MAX    253   /* descriptors in one message (SCM_MAX_FD) */
 #define DATAGRAMS_MAX 512   /* messages in an inbox */
 #define BACKLOG_MAX   4096
+/* How senders that wait on a receiver's queue are woken: no event that poll knows, for s itself has not
+ * changed. */
+#define SENDER_ROOM 0x80000000u
 
 struct packet {
     struct list link;
@@ -561,16 +564,11 @@ static int unix_shutdown(struct socket *base, bool receive, bool send)
     struct unix_socket *s = unix_of(base), *peer;
     mutex_lock(&s->lock);
     peer = s->peer;
-    int err = peer || s->state == LISTENING ? 0 : -ENOTCONN;
-    if (!err) {
-        s->receive_shut |= receive;
-        s->send_shut |= send;
-    }
+    s->receive_shut |= receive;
+    s->send_shut |= send;
     if (peer)
         unix_get(peer);
     mutex_unlock(&s->lock);
-    if (err)
-        return err;
     waitq_wake_all(&s->changed, 0);
     if (!peer)
         return 0;
@@ -786,7 +784,9 @@ static int send_target(struct unix_socket *s, const struct socket_message *m, st
     if (is_stream(s) && m->address && m->address->len)
         return __atomic_load_n(&s->state, __ATOMIC_RELAXED) == CONNECTED ? -EISCONN : -EOPNOTSUPP;
     mutex_lock(&s->lock);
-    if (s->send_shut)
+    if (!s->peer && s->state != CONNECTED)
+        err = -ENOTCONN;
+    else if (s->send_shut)
         err = -EPIPE;
     else if (!s->peer)
         err = -ENOTCONN;
@@ -856,7 +856,7 @@ static void made_room(struct unix_socket *s)
     if (peer)
         unix_get(peer);
     mutex_unlock(&s->lock);
-    waitq_wake_all(&s->changed, POLL_OUT);
+    waitq_wake_all(&s->changed, SENDER_ROOM);
     if (peer) {
         waitq_wake_all(&peer->changed, POLL_OUT);
         unix_put(peer);
@@ -963,7 +963,7 @@ static ssize_t receive_stream(struct unix_socket *s, struct socket_message *m, u
     mutex_lock(&s->lock);
     do {
         there = wait_for_packet(s, m->flags, deadline_ns);
-        if (there > 0)
+        if (there > 0 && m->it->left)
             copy_stream(s, m, &c);
     } while (there > 0 && all && m->it->left && !c.fault && !c.stop);
     mutex_unlock(&s->lock);
@@ -984,11 +984,7 @@ static ssize_t unix_receive(struct socket *base, struct socket_message *m)
     u64 deadline = socket_deadline(base->receive_timeout_ns);
     if (m->flags & SOCKET_OOB)
         return -EOPNOTSUPP;
-    if (m->flags & SOCKET_ERRQUEUE)
-        return -EAGAIN;
-    if (!is_stream(s))
-        return receive_packet(s, m, deadline);
-    return m->it->left ? receive_stream(s, m, deadline) : 0;
+    return is_stream(s) ? receive_stream(s, m, deadline) : receive_packet(s, m, deadline);
 }
 
 /* ---- poll, options ---- */
