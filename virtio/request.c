@@ -114,13 +114,12 @@ struct request *request_begin(struct request_queue *q, u32 descriptors)
 }
 
 /*
- * How long a submitter polls before it sleeps: what a busy host may need to read from its page cache. An idle
+ * How long a submitter polls before it sleeps: about what a host needs to read from its page cache. An idle
  * CPU that halts pays for the halt, the interrupt and two switches, and wakes later; Linux guests poll for
- * the same reason (its "guest halt polling" documentation). In counted runs (-icount, sleep=off) the clock
- * jumps to the next timer whenever all CPUs halt: there a read that is not polled for costs tens of
- * milliseconds instead of its instructions.
+ * the same reason (its "guest halt polling" documentation). What takes longer is a real disk, or a host that
+ * has no time for us: sleeping is right for both.
  */
-#define POLL_NS (5 * NSEC_PER_MSEC)
+#define POLL_NS (200 * NSEC_PER_USEC)
 
 static void wait_done(struct request *r)
 {

@@ -104,7 +104,7 @@ static int mem_fill(struct vm_object *obj, u64 index, struct page *page)
 /* Without fill pages start as zeros, and holes stay holes. */
 const struct vm_object_ops mem_object_ops = {.destroy = mem_object_destroy};
 static const struct vm_object_ops image_object_ops = {
-    .fill = mem_fill, .fill_many = mem_fill_many, .destroy = mem_object_destroy};
+    .fill = mem_fill, .fill_many = mem_fill_many, .ahead = true, .destroy = mem_object_destroy};
 
 static int nid_cmp(const struct tree_node *a, const struct tree_node *b)
 {

@@ -106,12 +106,20 @@ struct page *object_peek_locked(struct vm_object *obj, u64 index);
 struct page *object_huge_locked(struct vm_object *obj, u64 index);
 /* vm_object_page for a reader, without reclaiming. */
 int object_page_try(struct vm_object *obj, u64 index, struct page **out);
+/* Attaches fresh pages (refs 1) at absent indexes from first on and fills them; takes all of them over.
+ * Returns how many, or -errno. May sleep; no lock. */
+int object_read_run(struct vm_object *obj, u64 first, struct page **pages, u32 have);
 /* Takes a page out of the tree. Under obj->lock; the object's reference passes to the caller. */
 void object_detach_locked(struct vm_object *obj, struct page *page);
 void object_mark_dirty_locked(struct vm_object *obj, struct page *page);
 /* Unmaps pages [first, last] of obj from every area; copies: private copies of them too. vm_lock alone and
  * obj->lock held. -ENOMEM. */
 int object_unmap_locked(struct vm_object *obj, u64 first, u64 last, bool copies, struct tlb_batch *b);
+
+/* ---- readahead.c ---- */
+
+/* A reader missed, and is about to read [first, end) itself. in_order: it read the page before last. */
+void object_missed(struct vm_object *obj, u64 first, u64 end, bool in_order);
 
 /* ---- reclaim.c ---- */
 void lru_add(struct page **pages, u32 count);

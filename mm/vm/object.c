@@ -174,10 +174,10 @@ struct read_range {
 
 /* The absent pages around index in its aligned window; twice the window when the reader goes on where it was.
  */
-static struct read_range read_ahead(struct vm_object *obj, u64 index)
+static struct read_range read_around(struct vm_object *obj, u64 index, bool in_order)
 {
     u64 window = phys_total_pages() < SMALL_MEMORY ? READ_AHEAD_SMALL : READ_AHEAD_MAX / 2;
-    if (index == __atomic_load_n(&obj->next_read, __ATOMIC_RELAXED) && index)
+    if (in_order)
         window *= 2;
     u64 pages = (obj->size + PAGE_SIZE - 1) >> PAGE_SHIFT;
     struct read_range r = {index, index + 1};
@@ -234,14 +234,47 @@ static void put_others(struct page **pages, u32 count, u32 keep)
 }
 
 /*
+ * Puts the first of `have` fresh pages into the tree, at indexes from first on, as far as those are absent,
+ * and frees the others. Returns how many. *taken: it stopped at a page that was there.
+ */
+static u32 attach_run(struct vm_object *obj, u64 first, struct page **pages, u32 have, u16 flags, bool *taken)
+{
+    u32 count = 0;
+    mutex_lock(&obj->lock);
+    while (count < have && !radix_get(obj, first + count) &&
+           !page_attach(obj, first + count, pages[count], flags))
+        count++;
+    *taken = count < have && radix_get(obj, first + count);
+    if (count)
+        __atomic_store_n(&obj->next_read, first + count, __ATOMIC_RELAXED);
+    mutex_unlock(&obj->lock);
+    for (u32 i = count; i < have; i++)
+        page_free(pages[i]);
+    return count;
+}
+
+int object_read_run(struct vm_object *obj, u64 first, struct page **pages, u32 have)
+{
+    bool taken;
+    u32 count = attach_run(obj, first, pages, have, PAGE_BUSY, &taken);
+    if (!count)
+        return taken ? 0 : -ENOMEM;
+    int good = fill_pages(obj, first, pages, count);
+    fill_done(obj, pages, MAX(good, 0), count);
+    put_others(pages, count, count);
+    return good;
+}
+
+/*
  * Allocates, attaches and fills the page at index and, unless alone, absent ones around it. 0: the caller
  * looks again; the page itself comes back in *out with a reference, so that it cannot vanish before.
  */
 static int fill_miss(struct vm_object *obj, u64 index, bool alone, u32 flags, struct page **out)
 {
     struct page *pages[READ_AHEAD_MAX];
-    struct read_range r = alone ? (struct read_range){index, index + 1} : read_ahead(obj, index);
-    u32 want = r.end - r.first, at = index - r.first, have = 0, count = 0;
+    bool in_order = index && index == __atomic_load_n(&obj->next_read, __ATOMIC_RELAXED), taken;
+    struct read_range r = alone ? (struct read_range){index, index + 1} : read_around(obj, index, in_order);
+    u32 want = r.end - r.first, at = index - r.first, have = 0;
     u32 zero = obj->ops && obj->ops->fill ? 0 : PHYS_ZERO;
     while (have < want && (pages[have] = page_alloc(0, PAGE_CACHE, zero | (have ? PHYS_TRY : flags))))
         have++;
@@ -251,18 +284,11 @@ static int fill_miss(struct vm_object *obj, u64 index, bool alone, u32 flags, st
         r.first = index;
         at = 0;
     }
-    mutex_lock(&obj->lock);
-    while (count < have && !radix_get(obj, r.first + count) &&
-           !page_attach(obj, r.first + count, pages[count], zero ? PAGE_UPTODATE : PAGE_BUSY))
-        count++;
-    bool taken = count <= at && (count || radix_get(obj, r.first));
-    if (count)
-        __atomic_store_n(&obj->next_read, r.first + count, __ATOMIC_RELAXED);
-    mutex_unlock(&obj->lock);
-    for (u32 i = count; i < have; i++)
-        page_free(pages[i]);
+    u32 count = attach_run(obj, r.first, pages, have, zero ? PAGE_UPTODATE : PAGE_BUSY, &taken);
     if (!count)
         return taken ? -EAGAIN : -ENOMEM;
+    if (!zero && !alone)
+        object_missed(obj, r.first, r.first + count, in_order);
     int good = zero ? 1 : fill_pages(obj, r.first, pages, count);
     if (!zero)
         fill_done(obj, pages, MAX(good, 0), count);

@@ -34,6 +34,8 @@ struct vm_object_ops {
      * Reads `count` consecutive pages at once (read-ahead), like fill. NULL: fill is called for each.
      */
     int (*fill_many)(struct vm_object *obj, u64 index, struct page **pages, u32 count);
+    /* Worker threads may read ahead of the program, up to 128 pages at once; fill_many is not NULL. */
+    bool ahead;
     /* Writes a dirty page back. len: bytes that lie within the object's size. 0 or -errno. NULL: pages have
      * no backing store and are never reclaimed while dirty. */
     int (*writeback)(struct vm_object *obj, u64 index, struct page *page, u32 len);
@@ -80,6 +82,11 @@ bool vm_object_add_huge(struct vm_object *obj, u64 index);
  * does not lose them.
  */
 void vm_object_dirty(struct vm_object *obj, struct page *page);
+/*
+ * Has pages [first, end) read in the background, as far as they are absent, ops->ahead allows it and memory
+ * is plentiful. A hint: nothing tells whether it was done.
+ */
+void vm_object_read_ahead(struct vm_object *obj, u64 first, u64 end);
 /* Like vm_object_page but only when the page is there already; else NULL. */
 struct page *vm_object_peek(struct vm_object *obj, u64 index);
 /* Sets the size; shrinking frees pages beyond, zeroes the rest of the last one and unmaps them everywhere

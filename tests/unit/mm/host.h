@@ -26,6 +26,8 @@ u8 *host_access(u64 addr, bool write, int *err);
 
 /* Takes interrupts while doing nothing. */
 void host_idle(void);
+/* Lets the layer's worker threads do what they have to do. Single-threaded tests only. */
+void host_run_workers(void);
 
 #define CHECK(cond)                                                                                          \
     do {                                                                                                     \

@@ -453,6 +453,64 @@ static void test_pressure(void)
     printf("ok pressure\n");
 }
 
+/* ---- reading ahead ---- */
+
+#define LONG_PAGES 20000u
+
+static u32 requests, largest;
+
+static int long_fill_many(struct vm_object *obj, u64 index, struct page **pages, u32 count)
+{
+    requests++;
+    largest = MAX(largest, count);
+    for (u32 i = 0; i < count; i++)
+        memset(page_to_virt(pages[i]), (u8)(index + i), PAGE_SIZE);
+    return 0;
+}
+
+static int long_fill(struct vm_object *obj, u64 index, struct page *page)
+{
+    return long_fill_many(obj, index, &page, 1);
+}
+
+static u32 misses(struct vm_object *obj, u32 first, u32 count, u32 step)
+{
+    u32 missed = 0;
+    for (u32 i = first; i < first + count; i += step) {
+        struct page *page = vm_object_peek(obj, i);
+        if (!page) {
+            missed++;
+            CHECK(!vm_object_page(obj, i, false, &page));
+            host_run_workers();
+        }
+        CHECK(*(u8 *)page_to_virt(page) == (u8)i);
+        page_put(page);
+    }
+    return missed;
+}
+
+static void test_read_ahead(void)
+{
+    static const struct vm_object_ops ops = {.fill = long_fill, .fill_many = long_fill_many, .ahead = true};
+    struct vm_object obj;
+    vm_object_init(&obj, &ops, LONG_PAGES * PAGE_SIZE, NULL);
+    /* In order: the window grows. */
+    CHECK(misses(&obj, 0, 8192, 1) < 24);
+    CHECK(requests < 120 && largest == 128);
+    vm_object_invalidate(&obj, 0, LONG_PAGES * PAGE_SIZE);
+    CHECK(obj.page_count == 0 && obj.refs == 1);
+    /* A page here and there of a long file: little around each. */
+    CHECK(misses(&obj, 0, LONG_PAGES, 1000) == 20);
+    CHECK(obj.page_count <= 20 * 160);
+    /* What is asked for, but nothing beyond the end. */
+    vm_object_read_ahead(&obj, LONG_PAGES - 100, ~0UL);
+    host_run_workers();
+    CHECK(misses(&obj, LONG_PAGES - 100, 100, 1) == 0);
+    CHECK(!vm_object_peek(&obj, LONG_PAGES) && obj.refs == 1);
+    vm_object_put(&obj);
+    printf("ok read ahead\n");
+}
+
 int main(int argc, char **argv)
 {
     u32 rounds = argc > 1 ? atoi(argv[1]) : 1500;
@@ -466,6 +524,7 @@ int main(int argc, char **argv)
     test_resident();
     test_seek();
     test_pressure();
+    test_read_ahead();
     for (host_seed = 1; host_seed <= 3; host_seed++)
         test_random(rounds);
     return 0;
