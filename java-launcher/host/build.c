@@ -140,6 +140,26 @@ static void stage_launcher(struct stage *s, const struct app *a, const struct jd
     stage_text(s, "/moka/launch.conf", conf.p);
 }
 
+/* Of the runtime's libraries, those every start opens. */
+static const char *const start_libs[] = {"libjava.so", "libjimage.so", "libnio.so", "libnet.so"};
+
+/* What the kernel reads before it is asked for (docs/BOOT.md): the largest first, as they keep the disk busy
+ * while the linker works. */
+static void stage_prefetch(struct stage *s)
+{
+    struct libs l = {0};
+    struct buf list = {0};
+    buf_puts(&list, "/jvm/lib/server/libjvm.so\n" CDS_ARCHIVE "\n");
+    libs_add(&l, install_file("moka-launcher"));
+    libs_add(&l, stage_path(s, "/jvm/lib/server/libjvm.so"));
+    for (size_t i = 0; i < l.n; i++)
+        if (l.v[i]->name)
+            buf_printf(&list, "%s\n", l.v[i]->path);
+    for (size_t i = 0; i < sizeof start_libs / sizeof *start_libs; i++)
+        buf_printf(&list, "/jvm/lib/%s\n", start_libs[i]);
+    stage_text(s, "/moka/prefetch", list.p);
+}
+
 static void build_java(const struct options *o, const struct app *a, const struct jdk *j, const char *cache,
                        struct stage *s)
 {
@@ -152,6 +172,7 @@ static void build_java(const struct options *o, const struct app *a, const struc
     progress("copying files");
     stage_runtime(s, runtime);
     stage_launcher(s, a, j);
+    stage_prefetch(s);
     stage_jni(s);
     app_stage(a, s);
     stage_additions(s, o);

@@ -241,6 +241,7 @@ struct vfs_path {
 void vfs_init(void);      /* makes the empty root; mounts /proc, /sys, /dev, /tmp dirs */
 int vfs_mount_root(void); /* the EROFS image of the first block device; -ENODEV, -EINVAL with one log_error
                              line that says what is wrong */
+void vfs_prefetch(void);  /* starts reading what the image lists in /moka/prefetch; returns at once */
 int vfs_mount_9p(const char *tag, const char *dir, bool read_only);
 struct vfs_path vfs_root(void); /* a new reference */
 void vfs_path_put(struct vfs_path p);

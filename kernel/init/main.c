@@ -50,6 +50,7 @@ _Noreturn void kernel_main(void)
     vfs_init();
     if (vfs_mount_root())
         shutdown(70);
+    vfs_prefetch(); /* in the background: the files a start needs */
     linux_init();
     net_init(); /* loopback, the network device; DHCP goes on in the background */
     mount_volumes();
