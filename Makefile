@@ -230,7 +230,7 @@ $(B)/moka-sanitized: $(wildcard java-launcher/host/*.[ch])
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(HOST_CFLAGS) -fsanitize=address,undefined -fno-sanitize-recover=undefined $(filter %.c,$^) tests/unit/launcher/no_leaks.c -lz -o $@
 
-FS_TEST_C := $(addprefix kernel/fs/,iov.c dentry.c path.c inode.c open.c namei.c file.c erofs.c memfs.c memfile.c mount.c lock.c)
+FS_TEST_C := $(addprefix kernel/fs/,iov.c dentry.c path.c inode.c open.c namei.c file.c erofs.c memfs.c memfile.c mount.c volume.c lock.c)
 UNIT_TESTS += $(B)/tests/unit/fs.sh
 $(B)/tests/unit/fs: tests/unit/fs/test_fs.c tests/unit/fs/kernel_side.c $(FS_TEST_C) kernel/base/tree.c $(wildcard kernel/fs/*.h)
 	@mkdir -p $(@D)

@@ -6,7 +6,10 @@
 
 #include "java-launcher/host/util.h"
 
-enum { CMDLINE_MAX = 65535 };
+enum {
+    CMDLINE_MAX = 65535,
+    CMDLINE_MAX_PC = 4095 /* what QEMU's loader for q35 (its PVH option ROM) holds */
+};
 
 /*
  * Appends a blank (unless it is the first) and a word with `%XX` for blanks, `%`, control characters and

@@ -192,7 +192,12 @@ static void add_machine(const struct vm *vm, bool microvm, struct strvec *argv)
         vec_add(argv, "-S");
     }
     add_pair(argv, "-kernel", kernel);
-    add_pair(argv, "-append", vm_cmdline(vm));
+    char *line = vm_cmdline(vm);
+    if (!microvm && strlen(line) > CMDLINE_MAX_PC)
+        die("arguments and environment are too long for a q35 machine: %zu bytes, at most %d (a microvm, "
+            "which takes %d, has room for %d volumes)",
+            strlen(line), CMDLINE_MAX_PC, CMDLINE_MAX, MICROVM_SLOTS - FIXED_DEVICES);
+    add_pair(argv, "-append", line);
 }
 
 /* The network the VM is on, or NULL for none. */

@@ -214,18 +214,6 @@ static int show_hostname(struct seq *s, void *arg)
     return 0;
 }
 
-static int mount_line(const struct vfs_mount_info *info, void *arg)
-{
-    seq_printf(arg, "%s %s %s %s,relatime 0 0\n", info->source, info->dir, info->type,
-               info->read_only ? "ro" : "rw");
-    return 0;
-}
-
-static int show_mounts(struct seq *s, void *arg)
-{
-    return vfs_for_each_mount(mount_line, s);
-}
-
 static void show_uuid(struct seq *s, const u8 raw[16])
 {
     for (u32 i = 0; i < 16; i++)
@@ -329,7 +317,6 @@ static const struct {
     {"/proc/uptime", show_uptime, NULL},
     {"/proc/interrupts", show_interrupts, NULL},
     {"/proc/cmdline", show_cmdline, NULL},
-    {"/proc/mounts", show_mounts, NULL},
     {"/proc/version", show_text, "Linux version 6.1.0-moka (moka) (gcc) #1 SMP PREEMPT\n"},
     {"/proc/filesystems", show_text,
      "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevtmpfs\n\terofs\nnodev\t9p\n"},

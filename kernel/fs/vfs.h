@@ -242,7 +242,11 @@ void vfs_init(void);      /* makes the empty root; mounts /proc, /sys, /dev, /tm
 int vfs_mount_root(void); /* the EROFS image of the first block device; -ENODEV, -EINVAL with one log_error
                              line that says what is wrong */
 void vfs_prefetch(void);  /* starts reading what the image lists in /moka/prefetch; returns at once */
+/* Mounts the 9p device of that tag on dir (created if missing). -ENODEV, -ENOTDIR, -ENAMETOOLONG, -ENOMEM,
+ * -EIO; the strings are copied. */
 int vfs_mount_9p(const char *tag, const char *dir, bool read_only);
+/* The same for TAG:GUESTDIR[:ro]. -EINVAL after a log_error line that says what is wrong. */
+int vfs_mount_volume(const char *spec);
 struct vfs_path vfs_root(void); /* a new reference */
 void vfs_path_put(struct vfs_path p);
 void vfs_path_get(struct vfs_path p);

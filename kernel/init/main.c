@@ -3,7 +3,6 @@
 #include "kernel/base/cmdline.h"
 #include "kernel/base/panic.h"
 #include "kernel/base/printf.h"
-#include "kernel/base/string.h"
 #include "kernel/fs/vfs.h"
 #include "kernel/linux/linux.h"
 #include "mm/phys/phys.h"
@@ -14,22 +13,12 @@
 #include "virtio/pci_bus.h"
 #include "virtio/virtio.h"
 
+/* A program that writes to a volume must not write to memory instead. */
 static void mount_volumes(void)
 {
-    for (u32 i = 0; i < cmdline.volume_count; i++) {
-        char spec[512];
-        strlcpy(spec, cmdline.volumes[i], sizeof(spec));
-        char *dir = strchr(spec, ':');
-        if (!dir)
-            continue;
-        *dir++ = 0;
-        char *mode = strchr(dir, ':');
-        if (mode)
-            *mode++ = 0;
-        int err = vfs_mount_9p(spec, dir, mode && !strcmp(mode, "ro"));
-        if (err)
-            log_error("moka: volume %s cannot be mounted on %s: error %d\n", spec, dir, -err);
-    }
+    for (u32 i = 0; i < cmdline.volume_count; i++)
+        if (vfs_mount_volume(cmdline.volumes[i]))
+            shutdown(70);
 }
 
 /* Called by arch on the boot CPU's first stack, interrupts off. */

@@ -240,6 +240,9 @@ CASE(proc_self)
     int n2 = readlink("/proc/self/cwd", link, sizeof(link) - 1);
     link[n2 > 0 ? n2 : 0] = 0;
     CHECK(getcwd(path, sizeof(path)) != NULL && strcmp(path, link) == 0);
+    n2 = readlink("/proc/mounts", link, sizeof(link) - 1);
+    link[n2 > 0 ? n2 : 0] = 0;
+    CHECK(strcmp(link, "self/mounts") == 0);
     VALUE(access("/proc/self/nothing", F_OK));
     VALUE(access("/proc/999999", F_OK));
     VALUE(open("/proc/self/maps", O_RDWR | O_CREAT | O_EXCL, 0644));

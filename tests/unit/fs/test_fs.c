@@ -536,6 +536,46 @@ static void done(const char *what)
         printf("ok fs/%s\n", what);
 }
 
+/* ---- volumes ---- */
+
+static char mounted[128];
+static int mount_result;
+
+int vfs_mount_9p(const char *tag, const char *dir, bool read_only)
+{
+    snprintf(mounted, sizeof(mounted), "%s on %.60s%s", tag, dir, read_only ? " ro" : "");
+    return mount_result;
+}
+
+static void check_volume(const char *spec, int result, const char *want, const char *error)
+{
+    mounted[0] = last_error[0] = 0;
+    mount_result = result;
+    CHECK_IS(vfs_mount_volume(spec), *error ? -EINVAL : 0);
+    CHECK(!strcmp(mounted, want));
+    CHECK(*error ? strstr(last_error, error) != NULL : !*last_error);
+}
+
+static void test_volumes(void)
+{
+    char deep[700] = "v:/";
+    check_volume("v0:/data", 0, "v0 on /data", "");
+    check_volume("v0:/data:ro", 0, "v0 on /data ro", "");
+    memset(deep + 3, 'd', 600);
+    mounted[0] = 0;
+    CHECK_IS(vfs_mount_volume(deep), 0);
+    CHECK(!strncmp(mounted, "v on /ddd", 9));
+    check_volume("v0", 0, "", "write TAG:/GUESTDIR");
+    check_volume(":/data", 0, "", "write TAG:/GUESTDIR");
+    check_volume("v0:", 0, "", "write TAG:/GUESTDIR");
+    check_volume("v0:data", 0, "", "write TAG:/GUESTDIR");
+    check_volume("", 0, "", "write TAG:/GUESTDIR");
+    check_volume("v0:/data:rw", 0, "", "only :ro may follow");
+    check_volume("v0:/data:", 0, "", "only :ro may follow");
+    check_volume("v0:/data:ro:ro", 0, "", "only :ro may follow");
+    check_volume("v9:/data", -ENODEV, "v9 on /data", "no 9p device has this mount tag");
+}
+
 int main(int argc, char **argv)
 {
     u64 size;
@@ -559,6 +599,8 @@ int main(int argc, char **argv)
     test_files();
     test_locks();
     done("files");
+    test_volumes();
+    done("volumes");
     test_readdir();
     done("directories");
     test_threads();
