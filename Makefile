@@ -286,6 +286,10 @@ $(B)/benchmarks/boot/idle: benchmarks/boot/idle.c $(B)/.deps
 	@mkdir -p $(@D)
 	musl-gcc -static -O2 -Wall -Wextra -Werror $< -o $@
 
+$(B)/benchmarks/tsc: benchmarks/linux-guest/tsc.c $(B)/.deps
+	@mkdir -p $(@D)
+	$(call say,CC)$(CC) -O2 -Wall -Wextra -Werror $< -o $@
+
 $(B)/benchmarks/micro: benchmarks/micro/micro.c $(B)/.deps
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) -static -O2 -pthread -Wall -Wextra -Werror $< -o $@
