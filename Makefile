@@ -16,7 +16,7 @@ MAKEFLAGS += --no-builtin-rules
 # ---- dependencies ------------------------------------------------------------------------------------------------
 
 PACKAGES := build-essential clang-format dpkg-dev python3 qemu-system-x86 openjdk-17-jdk-headless erofs-utils \
-            musl-tools spin libunwind-dev busybox-static cpio zlib1g-dev
+            musl-tools spin libunwind-dev busybox-static cpio zlib1g-dev libzydis-dev
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
 .PHONY: deps
@@ -179,7 +179,7 @@ $(B)/host/java-launcher/host/%.o: java-launcher/host/%.c | $(B)/.deps
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(HOST_CFLAGS) -MMD -MP -c $< -o $@
 $(MOKA): $(MOKA_O)
-	$(call say,CC)$(CC) -o $@ $^ -lz
+	$(call say,CC)$(CC) -o $@ $^ -lz -lZydis
 $(LAUNCHER): $(LAUNCHER_O)
 	$(call say,CC)$(CC) -o $@ $^
 
@@ -225,10 +225,10 @@ LAUNCHER_TEST_C := $(filter-out %/main.c,$(wildcard java-launcher/host/*.c)) jav
 UNIT_TESTS += $(B)/tests/unit/launcher
 $(B)/tests/unit/launcher: tests/unit/launcher/test_launcher.c $(LAUNCHER_TEST_C) $(wildcard java-launcher/*/*.h)
 	@mkdir -p $(@D)
-	$(call say,CC)$(CC) $(HOST_CFLAGS) -fsanitize=address,undefined -fno-sanitize-recover=undefined $(filter %.c,$^) tests/unit/launcher/no_leaks.c -lz -o $@
+	$(call say,CC)$(CC) $(HOST_CFLAGS) -fsanitize=address,undefined -fno-sanitize-recover=undefined $(filter %.c,$^) tests/unit/launcher/no_leaks.c -lz -lZydis -o $@
 $(B)/moka-sanitized: $(wildcard java-launcher/host/*.[ch])
 	@mkdir -p $(@D)
-	$(call say,CC)$(CC) $(HOST_CFLAGS) -fsanitize=address,undefined -fno-sanitize-recover=undefined $(filter %.c,$^) tests/unit/launcher/no_leaks.c -lz -o $@
+	$(call say,CC)$(CC) $(HOST_CFLAGS) -fsanitize=address,undefined -fno-sanitize-recover=undefined $(filter %.c,$^) tests/unit/launcher/no_leaks.c -lz -lZydis -o $@
 
 FS_TEST_C := $(addprefix kernel/fs/,iov.c dentry.c path.c inode.c open.c namei.c file.c erofs.c memfs.c memfile.c mount.c volume.c lock.c)
 UNIT_TESTS += $(B)/tests/unit/fs.sh

@@ -8,6 +8,7 @@
 #include "java-launcher/host/image.h"
 #include "java-launcher/host/install.h"
 #include "java-launcher/host/jdk.h"
+#include "java-launcher/host/rewrite.h"
 #include "java-launcher/host/sha256.h"
 #include "java-launcher/host/stage.h"
 
@@ -231,6 +232,7 @@ static void key_common(const struct options *o, struct sha256 *key)
 {
     sha256_init(key);
     key_str(key, "image 1 " MOKA_VERSION);
+    key_str(key, o->no_rewrite ? "syscall" : "call");
     key_file(key, "/proc/self/exe");
     key_file(key, system_cache);
     key_str(key, getenv("LD_LIBRARY_PATH"));
@@ -273,8 +275,22 @@ static void begin(struct stage *s, const char *cache, char **temp)
     stage_init(s, fmt("%s/root", *temp));
 }
 
-static void finish(const struct stage *s, const struct image *im, const char *key, char *temp)
+/* The last step before the image is made: what was rewritten no longer runs on this machine. Sizes and times
+ * stay. */
+static void rewrite_calls(const struct stage *s)
 {
+    struct rewrite_count count = {0};
+    progress("making system calls calls");
+    rewrite_tree(s->root, &count);
+    stamp_tree(s->root, STAGE_TIME);
+    progress("%zu of %zu system calls made calls", count.rewritten, count.sites);
+}
+
+static void finish(const struct stage *s, const struct image *im, const struct options *o, const char *key,
+                   char *temp)
+{
+    if (!o->no_rewrite)
+        rewrite_calls(s);
     char *file = fmt("%s/image", temp);
     make_erofs(s, key, file);
     image_seal(im, file, file);
@@ -299,7 +315,7 @@ static void image_for_java(struct image *im, const struct options *o, const char
         struct stage s;
         begin(&s, cache, &temp);
         build_java(o, &a, &j, cache, &s);
-        finish(&s, im, key, temp);
+        finish(&s, im, o, key, temp);
         cache_tidy(cache);
     }
     cache_used(im->path);
@@ -319,7 +335,7 @@ static void image_for_exec(struct image *im, const struct options *o, const char
         struct stage s;
         begin(&s, cache, &temp);
         build_exec(o, path, &l, &s);
-        finish(&s, im, key, temp);
+        finish(&s, im, o, key, temp);
         cache_tidy(cache);
     }
     cache_used(im->path);

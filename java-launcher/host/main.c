@@ -13,8 +13,9 @@
 /* An image is what it is: options that change its contents come too late. */
 static void refuse_for_image(const struct options *o)
 {
-    if (o->main || o->classpath || o->jdk || o->n_additions)
-        die("%s is built already: --main, --classpath, --jdk and --add are for moka build", o->app);
+    if (o->main || o->classpath || o->jdk || o->n_additions || o->no_rewrite)
+        die("%s is built already: --main, --classpath, --jdk, --add and --no-rewrite are for moka build",
+            o->app);
 }
 
 static int run(const struct options *o)

@@ -24,6 +24,7 @@ enum {
     OPT_VERBOSE,
     OPT_NET,
     OPT_IP,
+    OPT_NO_REWRITE,
 };
 
 enum { MAX_CPUS = 32, LEAST_MEMORY = 16 << 20 };
@@ -54,6 +55,7 @@ static const struct option long_options[] = {
     {"machine", required_argument, NULL, OPT_MACHINE},
     {"kernel", required_argument, NULL, OPT_KERNEL},
     {"modules", required_argument, NULL, OPT_MODULES},
+    {"no-rewrite", no_argument, NULL, OPT_NO_REWRITE},
     {"verbose", no_argument, NULL, OPT_VERBOSE},
     {NULL, 0, NULL, 0},
 };
@@ -83,6 +85,7 @@ static const char run_usage[] =
     "      --accel auto|kvm|tcg hardware virtualization or emulation (auto)\n"
     "      --machine microvm|q35   QEMU's machine (microvm)\n"
     "      --kernel FILE        another Moka kernel\n"
+    "      --no-rewrite         leave the system calls of programs as they are: slower (see docs/moka.md)\n"
     "      --strace             print every system call on standard error\n"
     "      --gdb                wait for gdb on port 1234 before the kernel starts\n"
     "      --dry-run            build the image, print the QEMU command line, run nothing\n"
@@ -365,6 +368,9 @@ static void take(struct options *o, int c, char *arg)
         break;
     case OPT_VERBOSE:
         verbose = true;
+        break;
+    case OPT_NO_REWRITE:
+        o->no_rewrite = true;
         break;
     default:
         take_text(o, c, arg);

@@ -48,6 +48,7 @@ struct options {
     struct strvec modules;
     char *jdk, *main, *classpath, *name, *workdir, *kernel, *output, *machine;
     enum accel accel;
+    bool no_rewrite; /* --no-rewrite: leave all system calls in the image as they are */
     bool strace, gdb, dry_run;
 };
 
