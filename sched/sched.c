@@ -230,11 +230,21 @@ static void fall_asleep(struct thread *t, u64 deadline_ns)
     }
 }
 
+/* Whether an interruptible sleep ends: then the thread is to go by its return work, whatever became of the
+ * reason. */
+static bool interrupted(struct thread *t, u32 flags)
+{
+    if (!(flags & SLEEP_INTERRUPTIBLE) || !PEEK(t->interrupt))
+        return false;
+    PUBLISH(t->return_work, 1);
+    return true;
+}
+
 int sched_sleep(u64 deadline_ns, u32 flags)
 {
     struct thread *t = current_thread();
     bool woken = true;
-    if ((flags & SLEEP_INTERRUPTIBLE) && PEEK(t->interrupt))
+    if (interrupted(t, flags))
         return -EINTR;
     if (PEEK(t->wait) == WAIT_PERMIT) {
         wait_end(t);
@@ -246,7 +256,7 @@ int sched_sleep(u64 deadline_ns, u32 flags)
         woken = wait_end(t) || !t->timed_out;
         preempt_enable();
     }
-    if ((flags & SLEEP_INTERRUPTIBLE) && PEEK(t->interrupt))
+    if (interrupted(t, flags))
         return -EINTR;
     return woken ? 0 : -ETIMEDOUT;
 }

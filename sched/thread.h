@@ -130,7 +130,8 @@ void sched_wake(struct thread *t);
 #define SLEEP_INTERRUPTIBLE 1u
 /*
  * Sleeps until woken, the absolute monotonic deadline, or (SLEEP_INTERRUPTIBLE) thread->interrupt is set.
- * Returns 0 (woken, perhaps spuriously), -ETIMEDOUT, -EINTR. Preemption on, interrupts on.
+ * Returns 0 (woken, perhaps spuriously), -ETIMEDOUT, -EINTR, and then return_work is set. Preemption on,
+ * interrupts on.
  */
 int sched_sleep(u64 deadline_ns, u32 flags);
 /* Sets t->interrupt and wakes it. Any context. */

@@ -51,7 +51,7 @@ void linux_init(void)
     strace_on = cmdline.strace;
     trap_hooks.page_fault = exception_page_fault;
     trap_hooks.exception = exception_signal;
-    trap_hooks.syscall = linux_syscall;
+    table_init();
     trap_hooks.return_work = signal_return_work;
     procfs_init();
     modules_init();

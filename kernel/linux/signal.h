@@ -30,10 +30,15 @@ int signal_send_task(struct task *t, int sig, const struct uabi_siginfo *info);
 /* Fills info as kill(2), tgkill(2) from this process do (code SI_USER, SI_TKILL). */
 void signal_info(struct uabi_siginfo *info, int sig, int code);
 
-/* True when the calling thread has a signal to deliver, or must end. */
+/* True when the calling thread has a signal to deliver, or must end; then it looks at both on its way back,
+ * also when another thread takes the signal meanwhile: a call may restart on the strength of this. */
 static inline bool signal_pending(void)
 {
-    return __atomic_load_n(&current_thread()->interrupt, __ATOMIC_RELAXED) != 0;
+    struct thread *self = current_thread();
+    if (!__atomic_load_n(&self->interrupt, __ATOMIC_RELAXED))
+        return false;
+    __atomic_store_n(&self->return_work, 1, __ATOMIC_RELAXED);
+    return true;
 }
 
 /* Takes one queued signal out of set, the thread's own first. False: none. */

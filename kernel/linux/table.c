@@ -44,14 +44,14 @@ static __attribute__((noinline)) s64 missing(u64 nr)
     return -ENOSYS;
 }
 
-static inline __attribute__((always_inline)) s64 call_handler(u64 nr, const struct trap_frame *f)
+static s64 call_handler(u64 nr, const struct trap_frame *f)
 {
     if (unlikely(nr >= SYSCALL_MAX || !handlers[nr]))
         return missing(nr);
     return handlers[nr](f->rdi, f->rsi, f->rdx, f->r10, f->r8, f->r9);
 }
 
-static __attribute__((noinline)) s64 call_traced(u64 nr, const struct trap_frame *f)
+static s64 call_traced(u64 nr, const struct trap_frame *f)
 {
     u64 args[6] = {f->rdi, f->rsi, f->rdx, f->r10, f->r8, f->r9};
     strace_enter(nr, args);
@@ -60,19 +60,25 @@ static __attribute__((noinline)) s64 call_traced(u64 nr, const struct trap_frame
     return result;
 }
 
-static inline bool is_restart(s64 result)
-{
-    return result <= -ERESTART && result >= -ERESTART_BLOCK;
-}
-
+/* A call that restarts needs no word here: sched_sleep and signal_pending set return_work when they say that
+ * it is interrupted. */
 void linux_syscall(struct trap_frame *frame)
 {
     /* Linux takes the number as 32 bits. */
     u64 nr = (u32)frame->error;
-    s64 result = unlikely(strace_on) ? call_traced(nr, frame) : call_handler(nr, frame);
-    /* Whether it restarts is decided on the way back, also when the signal has gone to another thread
-     * meanwhile. */
-    if (unlikely(is_restart(result)))
-        __atomic_store_n(&current_thread()->return_work, 1, __ATOMIC_RELEASE);
-    frame->rax = result;
+    frame->rax = strace_on ? call_traced(nr, frame) : call_handler(nr, frame);
+}
+
+/* Handlers that read or change all of the program's registers. */
+static bool needs_frame(u32 nr)
+{
+    return nr == NR_RT_SIGRETURN || nr == NR_CLONE || nr == NR_CLONE3;
+}
+
+void table_init(void)
+{
+    trap_hooks.syscall = linux_syscall;
+    for (u32 nr = 0; nr < SYSCALL_MAX && !strace_on; nr++)
+        if (handlers[nr] && !needs_frame(nr))
+            syscall_set_handler(nr, handlers[nr]);
 }

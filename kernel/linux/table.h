@@ -6,9 +6,12 @@
 #include "kernel/base/types.h"
 
 #define SYSCALL_MAX 451
-#define NR_RESTART  219
 
-typedef s64 (*syscall_fn)(u64, u64, u64, u64, u64, u64);
+#define NR_RT_SIGRETURN 15
+#define NR_CLONE        56
+#define NR_CLONE3       435
+
+typedef syscall_handler syscall_fn;
 
 /* One row: what strace needs to know about a call. */
 struct syscall_row {
@@ -17,7 +20,9 @@ struct syscall_row {
 };
 extern const struct syscall_row syscall_rows[SYSCALL_MAX];
 
-/* The trap hook. */
+/* Tells the entry code which handlers it may call by itself. strace_on is decided. */
+void table_init(void);
+/* The trap hook: a call with its whole frame, traced, restarted, or not there. */
 void linux_syscall(struct trap_frame *frame);
 /* Names a call that we do not have on the console, once for each number. */
 void syscall_missing(u64 nr, const char *why);

@@ -3,9 +3,8 @@
 #define MOKA_ARCH_CPU_PRIVATE_H
 
 #include "kernel/arch/x86_64/cpu.h"
+#include "kernel/arch/x86_64/trap.h"
 #include "kernel/base/types.h"
-
-struct trap_frame;
 
 /* Task-state segment (Intel SDM 3A, 8.7): only its IST stacks are used. */
 struct tss {
@@ -34,6 +33,15 @@ struct arch_cpu {
 
 /* GDT, TSS, IDT, GS, control registers and MSRs of the calling CPU. c->self, c->arch set. Interrupts off. */
 void cpu_tables_load(struct cpu *c);
+/* All numbers to trap_hooks.syscall. Boot CPU. */
+void syscall_handlers_init(void);
+/* Sets the running context's kernel stack. */
+static inline void cpu_set_kstack(struct cpu *c, u64 bottom, u64 top)
+{
+    c->kstack_bottom = bottom;
+    c->kstack_top = top;
+    c->kstack_frame = top - sizeof(struct trap_frame);
+}
 /* Fills the interrupt descriptor table; once, before the first cpu_tables_load(). */
 void idt_init(void);
 /* CR4, XCR0 and the size of the XSAVE area. The first call decides for all CPUs. */

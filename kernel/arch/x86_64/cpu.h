@@ -22,6 +22,7 @@ struct cpu {
     u32 id; /* 0 .. cpu_count - 1 */
     u32 apic_id;
     u64 kstack_bottom, kstack_top; /* of the running context; kept by arch_switch */
+    u64 kstack_frame;              /* where a frame at kstack_top begins */
     u64 scratch;                   /* for the entry code, interrupts off */
     void *arch;                    /* struct arch_cpu: gdt, tss, ist stacks */
     void *sched;                   /* struct runqueue */

@@ -59,13 +59,13 @@ void arch_early_init(void)
 {
     boot_cpu.self = &boot_cpu;
     boot_cpu.arch = &boot_arch_cpu;
-    boot_cpu.kstack_bottom = (u64)boot_stack_bottom;
-    boot_cpu.kstack_top = (u64)boot_stack_top;
+    cpu_set_kstack(&boot_cpu, (u64)boot_stack_bottom, (u64)boot_stack_top);
     boot_cpu.online = true;
     cpus[0] = &boot_cpu;
     cpu_count = 1;
     serial_init();
     idt_init();
+    syscall_handlers_init();
     cpu_tables_load(&boot_cpu);
     fpu_init_cpu();
     start_info_parse();

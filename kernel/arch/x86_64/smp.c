@@ -46,8 +46,7 @@ static void prepare_cpu(u32 id, u32 apic_id)
     c->arch = a;
     c->id = id;
     c->apic_id = apic_id;
-    c->kstack_top = top;
-    c->kstack_bottom = bottom;
+    cpu_set_kstack(c, bottom, top);
     ap_stack_top[id] = top;
     ap_index[apic_id] = id;
     cpus[id] = c;

@@ -66,7 +66,6 @@ struct thread *arch_switch(struct thread *prev, struct thread *next)
         arch_set_fs(to->fs_base);
     }
     c->current = next;
-    c->kstack_bottom = to->kstack_bottom;
-    c->kstack_top = to->kstack_top;
+    cpu_set_kstack(c, to->kstack_bottom, to->kstack_top);
     return switch_stack(&from->rsp, to->rsp, prev);
 }

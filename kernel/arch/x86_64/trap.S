@@ -204,72 +204,174 @@ trap_on_nmi: /* void trap_nmi(struct trap_frame *), on the NMI stack; must not f
     .cfi_endproc
 
 /*
- * SYSCALL: rcx = rip, r11 = rflags, rsp the program's, rax the number; MSR_FMASK has turned interrupts off.
- * A program rewritten to call through SYSCALL_TABLE arrives at a stub below, which makes the same state.
- *     void trap_syscall(struct trap_frame *frame)    interrupts off on entry and on return
+ * System calls. SYSCALL: rcx = rip, r11 = rflags, rsp the program's, rax the number; MSR_FMASK has turned interrupts
+ * off. A program rewritten to call through SYSCALL_TABLE arrives at one of syscall_stubs instead.
+ *
+ * The handler in syscall_handlers is a C function: it keeps rbx, rbp, r12 .. r15, so a call that neither needs the
+ * whole trap frame nor finds work on the way back leaves them where they are. The frame at the top of the kernel stack
+ * then has only rip, rsp, the number, the arguments, and by SYSCALL rflags; fill_frame makes it whole.
+ *     s64 handler(u64 rdi, u64 rsi, u64 rdx, u64 r10, u64 r8, u64 r9)    interrupts on
+ *     void trap_syscall(struct trap_frame *frame)         a call with the whole frame; interrupts on, off on return
+ *     void trap_syscall_leave(struct trap_frame *frame)   work on the way back; interrupts on or off, off on return
  */
+    .macro save_arguments /* the number is in rax */
+    movq %rax, FRAME_ERROR(%rsp)
+    movq %rdi, FRAME_RDI(%rsp)
+    movq %rsi, FRAME_RSI(%rsp)
+    movq %rdx, FRAME_RDX(%rsp)
+    movq %r10, FRAME_R10(%rsp)
+    movq %r8, FRAME_R8(%rsp)
+    movq %r9, FRAME_R9(%rsp)
+    .endm
+    .macro restore_arguments
+    movq FRAME_RDI(%rsp), %rdi
+    movq FRAME_RSI(%rsp), %rsi
+    movq FRAME_RDX(%rsp), %rdx
+    movq FRAME_R10(%rsp), %r10
+    movq FRAME_R8(%rsp), %r8
+    movq FRAME_R9(%rsp), %r9
+    .endm
+    .macro leave_if_work target
+    movq %gs:CPU_CURRENT, %rcx
+    cmpl $0, THREAD_RETURN_WORK(%rcx)
+    jne \target
+    cmpb $0, %gs:CPU_NEED_RESCHED
+    jne \target
+    .endm
+    /* The rest of the frame at rsp, as SYSCALL leaves the registers; rax is the result or the number. */
+    .macro fill_frame
+    movq %r15, FRAME_R15(%rsp)
+    movq %r14, FRAME_R14(%rsp)
+    movq %r13, FRAME_R13(%rsp)
+    movq %r12, FRAME_R12(%rsp)
+    movq %rbp, FRAME_RBP(%rsp)
+    movq %rbx, FRAME_RBX(%rsp)
+    movq %rax, FRAME_RAX(%rsp)
+    movq FRAME_RFLAGS(%rsp), %r11
+    movq %r11, FRAME_R11(%rsp)
+    movq FRAME_RIP(%rsp), %rcx
+    movq %rcx, FRAME_RCX(%rsp)
+    movq $ASM_TRAP_SYSCALL, FRAME_VECTOR(%rsp)
+    movq $ASM_KERNEL_CS, FRAME_CS(%rsp)
+    movq $ASM_KERNEL_SS, FRAME_SS(%rsp)
+    .endm
+    /* Call-frame information while a handler runs. */
+    .macro cfi_syscall_frame
+    .cfi_signal_frame
+    .cfi_escape 0x0f, 4, 0x77, (FRAME_RSP & 0x7f) | 0x80, FRAME_RSP >> 7, 0x06 /* CFA = the saved rsp */
+    cfi_saved 10, 56
+    cfi_saved 9, 64
+    cfi_saved 8, 72
+    cfi_saved 1, 88
+    cfi_saved 4, 104
+    cfi_saved 5, 112
+    cfi_saved 16, FRAME_RIP
+    .endm
+
     .balign 16
     .global syscall_entry
     .type syscall_entry, @function
-syscall_entry_call:
-    cli
-    movl $RFLAGS_PLAIN, %r11d /* flags do not outlive a call */
 syscall_entry:
     movq %rsp, %gs:CPU_SCRATCH
-    movq %gs:CPU_KSTACK_TOP, %rsp
-    pushq $ASM_KERNEL_SS
-    pushq %gs:CPU_SCRATCH
-    pushq %r11
-    pushq $ASM_KERNEL_CS
-    pushq %rcx
-    pushq %rax
-    pushq $ASM_TRAP_SYSCALL
-    push_registers
-    .cfi_startproc
-    cfi_trap_frame
-    movq %rsp, %rdi
-    call trap_syscall
-    /* When nobody changed where it continues, rcx is rip and r11 is rflags, as SYSCALL left them: then a jump does
-       what IRETQ does in many times the time. STI takes effect after the instruction that follows it. */
-    movq FRAME_RIP(%rsp), %rcx
-    cmpq FRAME_RCX(%rsp), %rcx
-    jne trap_return
-    movq FRAME_RFLAGS(%rsp), %r11
-    cmpq FRAME_R11(%rsp), %r11
-    jne trap_return
-    testl $RFLAGS_TF_RF, %r11d
-    jnz trap_return
-    pop_registers
-    .cfi_endproc
-    cmpl $RFLAGS_PLAIN, %r11d
-    jne 1f
-    movq FRAME_RSP - FRAME_VECTOR(%rsp), %rsp
-    testl %r11d, %r11d /* leaves all arithmetic flags 0, as RFLAGS_PLAIN says */
+    movq %gs:CPU_KSTACK_FRAME, %rsp
+    movq %r11, FRAME_RFLAGS(%rsp)
+    movq %gs:CPU_SCRATCH, %r11
     sti
-    jmpq *%rcx
-1:  movq %r11, (%rsp)
-    andl $~RFLAGS_IF, (%rsp)
+    movq %r11, FRAME_RSP(%rsp)
+    movq %rcx, FRAME_RIP(%rsp)
+    .cfi_startproc
+    cfi_syscall_frame
+    save_arguments
+    movl %eax, %eax /* Linux takes the number as 32 bits */
+    movq %r10, %rcx
+    cmpq $ASM_SYSCALL_SLOTS, %rax
+    jae syscall_unknown
+    call *syscall_handlers(, %rax, 8)
+    cli
+    leave_if_work syscall_leave
+    restore_arguments
+    movq FRAME_RIP(%rsp), %rcx
+    movq FRAME_RFLAGS(%rsp), %r11
+    testl $RFLAGS_TF_RF, %r11d
+    jnz syscall_leave
+    /* A jump does what IRETQ does in many times the time; STI takes effect after the instruction that follows it. */
+    andl $~RFLAGS_IF, FRAME_RFLAGS(%rsp)
+    leaq FRAME_RFLAGS(%rsp), %rsp
+    .cfi_endproc
     popfq
-    movq FRAME_RSP - FRAME_VECTOR - 8(%rsp), %rsp
+    popq %rsp
     sti
     jmpq *%rcx
 
 /*
- * Targets of `call *slot(nr)`. The return address leaves the program's stack while interrupts are on and any fault
- * is the program's own; between any two instructions here the registers and the program's stack are complete, so
- * that an interrupt, and even a signal, may come in.
+ * Targets of `call *slot(nr)`. The return address stays on the program's stack, so that RET can take it: processors
+ * predict that. Interrupts are on throughout, and until rsp changes everything that comes in is the program's: signals
+ * find their way by trap_settle. Once the look for work has begun, an interrupt lets it begin anew (trap.c); that is
+ * why nothing between syscall_call_look and syscall_call_left changes rax or rsp.
  */
     .balign 16
-    .global syscall_stubs
+    .global syscall_stubs, syscall_stubs_end, syscall_call_look, syscall_call_left
 syscall_stubs:
     .set number, 0
     .rept ASM_SYSCALL_SLOTS
     .balign 16
-    popq %rcx
+    movq (%rsp), %rcx
     movl $number, %eax
     jmp syscall_entry_call
     .set number, number + 1
     .endr
+syscall_entry_call:
+    leaq 8(%rsp), %r11
+    movq %gs:CPU_KSTACK_FRAME, %rsp
+syscall_stubs_end:
+    movq %r11, FRAME_RSP(%rsp)
+    movq %rcx, FRAME_RIP(%rsp)
+    .cfi_startproc
+    cfi_syscall_frame
+    save_arguments
+    movq %r10, %rcx
+    call *syscall_handlers(, %rax, 8)
+syscall_call_look:
+    leave_if_work syscall_call_leave
+    restore_arguments
+    movq FRAME_RIP(%rsp), %rcx
+    movq FRAME_RSP(%rsp), %rsp
+    .cfi_endproc
+syscall_call_left:
+    pushq %rcx
+    ret
+
+    .cfi_startproc
+    cfi_syscall_frame
+syscall_call_leave:
+    movq $RFLAGS_PLAIN, FRAME_RFLAGS(%rsp) /* flags do not outlive a call */
+syscall_leave:
+    fill_frame
+    .cfi_endproc
+    .cfi_startproc
+    cfi_trap_frame
+    movq %rsp, %rdi
+    call trap_syscall_leave
+    jmp trap_return
+    .cfi_endproc
+
+/* The handler of all calls that need the whole frame; what it was called from tells how the program came. */
+    .balign 16
+    .global syscall_whole
+    .type syscall_whole, @function
+syscall_whole:
+    cmpq $syscall_call_look, (%rsp)
+    leaq 8(%rsp), %rsp
+    jne syscall_unknown
+    movq $RFLAGS_PLAIN, FRAME_RFLAGS(%rsp)
+syscall_unknown:
+    fill_frame
+    .cfi_startproc
+    cfi_trap_frame
+    movq %rsp, %rdi
+    call trap_syscall
+    jmp trap_return
+    .cfi_endproc
 
 /* _Noreturn void trap_return_to_program(const struct trap_frame *frame): copies backwards, because the frame may
    overlap its new place at the stack's top from below. */

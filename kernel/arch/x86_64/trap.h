@@ -56,7 +56,8 @@ struct trap_hooks {
     /* An exception of the program that nobody resolved (addr: CR2 for TRAP_PAGE; pf_result: what page_fault
      * returned). */
     void (*exception)(struct trap_frame *frame, u64 addr, int pf_result);
-    /* A system call; the result goes to frame->rax by the hook itself. Interrupts on, may sleep. */
+    /* A system call that has no handler of its own (syscall_set_handler); the result goes to frame->rax by
+     * the hook itself. Interrupts on, may sleep. */
     void (*syscall)(struct trap_frame *frame);
     /* Runs before each return to the program while thread->return_work is non-zero. Interrupts on, may sleep.
      */
@@ -80,10 +81,21 @@ _Noreturn void trap_return_to_program(const struct trap_frame *frame);
 #define KERNEL_SS 0x10
 
 /*
- * The table at SYSCALL_TABLE: slot n holds the address of code that a program may CALL instead of executing
- * SYSCALL with rax = n. Registers are treated exactly as by SYSCALL (rcx and r11 are lost).
+ * The table at SYSCALL_TABLE: slot n holds the address of code that a program may CALL, with the seven bytes
+ * of `call *slot`, instead of executing SYSCALL with rax = n. Registers are treated as by SYSCALL (rcx and
+ * r11 are lost); the flags are lost, too.
  */
 #define SYSCALL_SLOTS 512
+
+/*
+ * The handler of one number, called straight from the entry code with the arguments in their order; returns
+ * what goes to rax. Interrupts on, may sleep. Of the program's frame (trap_program_frame) it may read rip,
+ * rsp, the arguments and the number, and change nothing: calls that need more go to trap_hooks.syscall. A
+ * handler that wants something done before the program continues sets return_work of its thread.
+ */
+typedef s64 (*syscall_handler)(u64, u64, u64, u64, u64, u64);
+/* During boot, before the program starts. */
+void syscall_set_handler(u32 number, syscall_handler handler);
 
 /* ---- interrupts ---- */
 
