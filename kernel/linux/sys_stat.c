@@ -415,70 +415,96 @@ s64 sys_getdents(int fd, void *ubuf, u32 size)
     return read_dir(fd, ubuf, size, true);
 }
 
-/* ---- extended attributes: no file has any, and none can be set ---- */
+/* ---- extended attributes: no file has any, and none can be set (xattr(7)) ---- */
 
-static s64 xattr_path(const char *path, u32 flags, s64 answer)
+#define XATTR_NAME_MAX 255
+#define XATTR_FLAGS    3 /* XATTR_CREATE, XATTR_REPLACE */
+
+/* What is wrong with the name of an attribute; missing: what a well-formed one gives. */
+static s64 xattr_name(const char *uname, s64 missing)
+{
+    static const char *const spaces[] = {"user.", "trusted.", "security.", "system."};
+    char *name;
+    s64 result = user_string(uname, XATTR_NAME_MAX + 1, -ERANGE, &name);
+    if (result)
+        return result;
+    result = name[0] ? -EOPNOTSUPP : -ERANGE;
+    for (u32 i = 0; i < ARRAY_LEN(spaces); i++)
+        if (!strncmp(name, spaces[i], strlen(spaces[i])))
+            result = missing;
+    kfree(name);
+    return result;
+}
+
+static s64 xattr_path(const char *path, u32 flags)
 {
     struct inode *inode;
     int err = at_inode(AT_FDCWD, path, flags, &inode);
     if (err)
         return err;
     inode_put(inode);
-    return answer;
+    return 0;
 }
-static s64 xattr_fd(int fd, s64 answer)
+static s64 xattr_fd(int fd)
 {
     struct file *f = fd_get_io(fd);
     if (!f)
         return -EBADF;
     file_put(f);
-    return answer;
+    return 0;
 }
-s64 sys_getxattr(const char *path)
+static s64 xattr_set(s64 found, const char *name, u32 flags)
 {
-    return xattr_path(path, 0, -ENODATA);
+    if (found)
+        return found;
+    return flags & ~XATTR_FLAGS ? -EINVAL : xattr_name(name, -EOPNOTSUPP);
 }
-s64 sys_lgetxattr(const char *path)
+
+s64 sys_getxattr(const char *path, const char *name)
 {
-    return xattr_path(path, AT_SYMLINK_NOFOLLOW, -ENODATA);
+    return xattr_path(path, 0) ?: xattr_name(name, -ENODATA);
 }
-s64 sys_fgetxattr(int fd)
+s64 sys_lgetxattr(const char *path, const char *name)
 {
-    return xattr_fd(fd, -ENODATA);
+    return xattr_path(path, AT_SYMLINK_NOFOLLOW) ?: xattr_name(name, -ENODATA);
+}
+s64 sys_fgetxattr(int fd, const char *name)
+{
+    return xattr_fd(fd) ?: xattr_name(name, -ENODATA);
 }
 s64 sys_listxattr(const char *path)
 {
-    return xattr_path(path, 0, 0);
+    return xattr_path(path, 0);
 }
 s64 sys_llistxattr(const char *path)
 {
-    return xattr_path(path, AT_SYMLINK_NOFOLLOW, 0);
+    return xattr_path(path, AT_SYMLINK_NOFOLLOW);
 }
 s64 sys_flistxattr(int fd)
 {
-    return xattr_fd(fd, 0);
+    return xattr_fd(fd);
 }
-s64 sys_setxattr(const char *path)
+s64 sys_setxattr(const char *path, const char *name, const void *value, u64 size, u32 flags)
 {
-    return xattr_path(path, 0, -EOPNOTSUPP);
+    return xattr_set(xattr_path(path, 0), name, flags);
 }
-s64 sys_lsetxattr(const char *path)
+s64 sys_lsetxattr(const char *path, const char *name, const void *value, u64 size, u32 flags)
 {
-    return xattr_path(path, AT_SYMLINK_NOFOLLOW, -EOPNOTSUPP);
+    return xattr_set(xattr_path(path, AT_SYMLINK_NOFOLLOW), name, flags);
 }
-s64 sys_fsetxattr(int fd)
+s64 sys_fsetxattr(int fd, const char *name, const void *value, u64 size, u32 flags)
 {
-    return xattr_fd(fd, -EOPNOTSUPP);
+    return xattr_set(xattr_fd(fd), name, flags);
 }
-s64 sys_removexattr(const char *path)
+s64 sys_removexattr(const char *path, const char *name)
 {
-    return xattr_path(path, 0, -ENODATA);
+    return xattr_path(path, 0) ?: xattr_name(name, -ENODATA);
 }
-s64 sys_lremovexattr(const char *path)
+s64 sys_lremovexattr(const char *path, const char *name)
 {
-    return xattr_path(path, AT_SYMLINK_NOFOLLOW, -ENODATA);
+    return xattr_path(path, AT_SYMLINK_NOFOLLOW) ?: xattr_name(name, -ENODATA);
 }
-s64 sys_fremovexattr(int fd)
+s64 sys_fremovexattr(int fd, const char *name)
 {
-    return xattr_fd(fd, -ENODATA);
+    return xattr_fd(fd) ?: xattr_name(name, -ENODATA);
 }

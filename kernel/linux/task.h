@@ -49,6 +49,7 @@ struct task {
     void *fpu_scratch; /* kmalloc'ed when first needed: signal return */
     u64 timer_slack;
     s32 pdeath_signal;
+    u32 ioprio; /* as ioprio_set(2) was given it; set by any thread, relaxed */
     u64 start_ns;
 };
 

@@ -32,6 +32,21 @@ struct uabi_timezone {
 struct uabi_tms {
     s64 utime, stime, cutime, cstime;
 };
+/* adjtimex(2). */
+struct uabi_timex {
+    u32 modes, pad0;
+    s64 offset, freq, maxerror, esterror;
+    s32 status, pad1;
+    s64 constant, precision, tolerance;
+    struct uabi_timeval time;
+    s64 tick, ppsfreq, jitter;
+    s32 shift, pad2;
+    s64 stabil, jitcnt, calcnt, errcnt, stbcnt;
+    s32 tai, unused[11];
+};
+UABI_SIZE(struct uabi_timex, 208);
+#define STA_UNSYNC 0x40
+#define TIME_ERROR 5
 
 #define CLOCK_REALTIME           0
 #define CLOCK_MONOTONIC          1

@@ -1,0 +1,171 @@
+/* Extended attributes of files that have none, and the older names of file calls. */
+#include "abi.h"
+
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+#include <utime.h>
+
+CASE(attributes_none)
+{
+    char value[16];
+    spit("plain", "x");
+    OK(symlink("plain", "link"));
+    int fd = open("plain", O_RDONLY);
+    VALUE(getxattr("plain", "user.none", value, sizeof(value)));
+    VALUE(lgetxattr("plain", "user.none", value, sizeof(value)));
+    VALUE(fgetxattr(fd, "user.none", value, sizeof(value)));
+    VALUE(getxattr("missing", "user.none", value, sizeof(value)));
+    VALUE(lgetxattr("missing", "user.none", value, sizeof(value)));
+    VALUE(fgetxattr(-1, "user.none", value, sizeof(value)));
+    VALUE(syscall(SYS_getxattr, "plain", 8, value, sizeof(value)));
+    VALUE(syscall(SYS_getxattr, 8, "user.none", value, sizeof(value)));
+    VALUE(getxattr("plain", "", value, sizeof(value)));
+    CHECK(listxattr("plain", NULL, 0) >= 0 && llistxattr("link", NULL, 0) >= 0 &&
+          flistxattr(fd, NULL, 0) >= 0);
+    VALUE(listxattr("missing", NULL, 0));
+    VALUE(llistxattr("missing", NULL, 0));
+    VALUE(flistxattr(-1, NULL, 0));
+    VALUE(removexattr("missing", "user.none"));
+    VALUE(lremovexattr("missing", "user.none"));
+    VALUE(fremovexattr(-1, "user.none"));
+    VALUE(setxattr("missing", "user.none", "v", 1, 0));
+    VALUE(lsetxattr("missing", "user.none", "v", 1, 0));
+    VALUE(fsetxattr(-1, "user.none", "v", 1, 0));
+    VALUE(setxattr("plain", "user.none", "v", 1, 99));
+    VALUE(setxattr("plain", "nonsense", "v", 1, 0));
+    VALUE(lsetxattr("plain", "nonsense", "v", 1, 0));
+    VALUE(fsetxattr(fd, "nonsense", "v", 1, 0));
+    VALUE(removexattr("plain", "nonsense"));
+    VALUE(lremovexattr("plain", "nonsense"));
+    VALUE(fremovexattr(fd, "nonsense"));
+    close(fd);
+    unlink("link");
+    unlink("plain");
+}
+
+CASE(times_of_old)
+{
+    struct stat s;
+    struct utimbuf u = {1000, 2000};
+    struct timeval tv[2] = {{3000, 500000}, {4000, 250000}};
+    spit("old", "x");
+    OK(syscall(SYS_utime, "old", &u));
+    OK(stat("old", &s));
+    CHECK(s.st_atime == 1000 && s.st_mtime == 2000);
+    OK(syscall(SYS_utimes, "old", tv));
+    OK(stat("old", &s));
+    CHECK(s.st_atime == 3000 && s.st_mtim.tv_nsec == 250000000);
+    tv[0].tv_sec = 77;
+    OK(syscall(SYS_futimesat, AT_FDCWD, "old", tv));
+    OK(stat("old", &s));
+    CHECK(s.st_atime == 77);
+    OK(syscall(SYS_utime, "old", NULL));
+    OK(stat("old", &s));
+    CHECK(s.st_atime > 1600000000);
+    VALUE(syscall(SYS_utime, "missing", &u));
+    VALUE(syscall(SYS_utime, "old", 8));
+    VALUE(syscall(SYS_utimes, "old", 8));
+    tv[1].tv_usec = 1000000;
+    VALUE(syscall(SYS_utimes, "old", tv));
+    VALUE(syscall(SYS_futimesat, -1, "old", tv));
+    unlink("old");
+}
+
+CASE(creating_the_old_way)
+{
+    struct stat s;
+    int fd = syscall(SYS_creat, "made", 0640);
+    CHECK(fd >= 0);
+    VALUE(write(fd, "abc", 3));
+    char c;
+    VALUE(read(fd, &c, 1));
+    close(fd);
+    OK(stat("made", &s));
+    CHECK(S_ISREG(s.st_mode) && s.st_size == 3 && (s.st_mode & 0777) == 0640);
+    VALUE(syscall(SYS_creat, "missing/made", 0600));
+    OK(mknod("made", S_IFREG | 0600, 0));
+    unlink("made");
+    OK(mknod("fifo", S_IFIFO | 0600, 0));
+    OK(stat("fifo", &s));
+    CHECK(S_ISFIFO(s.st_mode));
+    unlink("fifo");
+    OK(syscall(SYS_mknodat, AT_FDCWD, "file", S_IFREG | 0600, 0));
+    OK(syscall(SYS_mknodat, -1, "file2", S_IFREG | 0600, 0));
+    VALUE(mknod("bad", S_IFDIR | 0600, 0));
+    VALUE(mknod("bad", 0170000, 0));
+    VALUE(mknod("missing/x", S_IFIFO | 0600, 0));
+    unlink("file");
+}
+
+CASE(entries_the_old_way)
+{
+    char buffer[2048];
+    OK(mkdir("entries", 0700));
+    spit("entries/a", "1");
+    int fd = open("entries", O_RDONLY | O_DIRECTORY), names = 0;
+    long n;
+    while ((n = syscall(SYS_getdents, fd, buffer, sizeof(buffer))) > 0)
+        for (long at = 0; at < n; at += *(uint16_t *)(buffer + at + 16)) {
+            const char *name = buffer + at + 18;
+            names += !strcmp(name, "a") || !strcmp(name, ".") || !strcmp(name, "..");
+        }
+    VALUE(n);
+    say("%d names", names);
+    lseek(fd, 0, SEEK_SET);
+    VALUE(syscall(SYS_getdents, fd, buffer, 4));
+    VALUE(syscall(SYS_getdents, -1, buffer, sizeof(buffer)));
+    VALUE(syscall(SYS_getdents, fd, 8, sizeof(buffer)));
+    close(fd);
+    fd = open("entries/a", O_RDONLY);
+    VALUE(syscall(SYS_getdents, fd, buffer, sizeof(buffer)));
+    close(fd);
+    unlink("entries/a");
+    rmdir("entries");
+}
+
+struct open_how_words {
+    uint64_t flags, mode, resolve;
+};
+
+CASE(open_with_rules)
+{
+    struct open_how_words how = {O_RDWR | O_CREAT, 0600, 0}, big[2] = {{O_RDONLY, 0, 0}, {0, 0, 0}};
+    int fd = syscall(SYS_openat2, AT_FDCWD, "how", &how, sizeof(how));
+    CHECK(fd >= 0);
+    close(fd);
+    OK(syscall(SYS_openat2, AT_FDCWD, "how", big, sizeof(big)));
+    big[1].flags = 1;
+    VALUE(syscall(SYS_openat2, AT_FDCWD, "how", big, sizeof(big)));
+    VALUE(syscall(SYS_openat2, AT_FDCWD, "how", &how, 8));
+    VALUE(syscall(SYS_openat2, AT_FDCWD, "how", &how, 8192));
+    VALUE(syscall(SYS_openat2, AT_FDCWD, "how", 8, sizeof(how)));
+    how = (struct open_how_words){1UL << 40, 0, 0};
+    VALUE(syscall(SYS_openat2, AT_FDCWD, "how", &how, sizeof(how)));
+    how = (struct open_how_words){O_RDONLY, 0600, 0};
+    VALUE(syscall(SYS_openat2, AT_FDCWD, "how", &how, sizeof(how)));
+    how = (struct open_how_words){O_RDONLY, 0, 1UL << 20};
+    VALUE(syscall(SYS_openat2, AT_FDCWD, "how", &how, sizeof(how)));
+    how = (struct open_how_words){O_RDONLY, 0, 0};
+    VALUE(syscall(SYS_openat2, AT_FDCWD, "missing", &how, sizeof(how)));
+    VALUE(syscall(SYS_openat2, -1, "how", &how, sizeof(how)));
+    unlink("how");
+}
+
+CASE(file_hints_and_sync)
+{
+    spit("hints", "some text");
+    int fd = open("hints", O_RDWR), ends[2];
+    OK(syscall(SYS_fadvise64, fd, 0, 0, POSIX_FADV_SEQUENTIAL));
+    OK(syscall(SYS_fadvise64, fd, 0, 100, POSIX_FADV_DONTNEED));
+    VALUE(syscall(SYS_fadvise64, fd, 0, 0, 77));
+    VALUE(syscall(SYS_fadvise64, -1, 0, 0, 0));
+    VALUE(syscall(SYS_fadvise64, fd, 0, -1, 0));
+    NEED(pipe(ends) == 0);
+    VALUE(syscall(SYS_fadvise64, ends[0], 0, 0, 0));
+    OK(syncfs(fd));
+    VALUE(syncfs(-1));
+    close(fd);
+    close(ends[0]);
+    close(ends[1]);
+    unlink("hints");
+}
