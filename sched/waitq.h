@@ -12,6 +12,14 @@
  *
  * No wake-up is lost: the waiter counts itself and then looks at the condition; the waker makes it true and
  * then looks at the count; both by read-modify-write of the count, so one sees the other.
+ *
+ * A waker that knows more asks waitq_busy() first, which costs a load, and wakes only then. Two cases allow
+ * it:
+ *   - The condition is looked at under a mutex by all waiters, and the waker asks while it still holds that
+ *     mutex. Either the waiter's look came before, then its count does too; or it comes after and sees the
+ * change.
+ *   - The waker changed the condition by a sequentially consistent read-modify-write, and waiters look at it
+ * by a sequentially consistent load (Dekker's pattern: count, look | change, ask; all four in one order).
  */
 #ifndef MOKA_SCHED_WAITQ_H
 #define MOKA_SCHED_WAITQ_H
@@ -41,6 +49,11 @@ struct waiter {
 void waitq_enter(struct waitq *q, struct waiter *w); /* for the calling thread */
 void waitq_add(struct waitq *q, struct waiter *w);   /* with w->func set by the caller */
 void waitq_leave(struct waitq *q, struct waiter *w); /* also removes one added by waitq_add */
+/* False: nobody waits. See above for who may rely on it. */
+static inline bool waitq_busy(const struct waitq *q)
+{
+    return __atomic_load_n(&q->count, __ATOMIC_SEQ_CST);
+}
 /*
  * For conditions guarded by a mutex, which is held on entry and on return and dropped while sleeping: queues,
  * unlocks, sleeps once, locks. Results as sched_sleep(); the caller loops around its condition, which goes

@@ -25,10 +25,8 @@ struct file *file_create(const struct file_ops *ops, u32 flags, struct inode *in
     return f;
 }
 
-void file_put(struct file *f)
+void file_end(struct file *f)
 {
-    if (__atomic_sub_fetch(&f->refs, 1, __ATOMIC_ACQ_REL))
-        return;
     if (f->inode && !(f->flags & O_PATH))
         notify(f->inode, f->dentry, (f->flags & O_ACCMODE) != O_RDONLY ? IN_CLOSE_WRITE : IN_CLOSE_NOWRITE);
     if (unlikely(__atomic_load_n(&f->watchers, __ATOMIC_ACQUIRE)))
@@ -49,9 +47,10 @@ struct vfs_path vfs_file_path(struct file *f)
 
 /* ---- reading and writing ---- */
 
-static int check_access(const struct file *f, u32 refused)
+void file_notify_slow(struct file *f, bool written)
 {
-    return (f->flags & O_PATH) || (f->flags & O_ACCMODE) == refused ? -EBADF : 0;
+    if (f->inode)
+        notify(f->inode, f->dentry, written ? IN_MODIFY : IN_ACCESS);
 }
 
 /* Limits the walk to n bytes; returns what was cut off, to be added again. */
@@ -64,7 +63,7 @@ static size_t iov_limit(struct iov_iter *it, size_t n)
 
 typedef ssize_t (*transfer_fn)(struct file *f, struct iov_iter *it, u64 *pos);
 
-static ssize_t transfer(struct file *f, struct iov_iter *it, u64 *pos, transfer_fn fn)
+static inline ssize_t transfer(struct file *f, struct iov_iter *it, u64 *pos, transfer_fn fn)
 {
     if (!fn)
         return -EINVAL;
@@ -87,23 +86,21 @@ static ssize_t transfer(struct file *f, struct iov_iter *it, u64 *pos, transfer_
 
 ssize_t file_read(struct file *f, struct iov_iter *it, u64 *pos)
 {
-    int err = check_access(f, O_WRONLY);
-    if (err)
-        return err;
+    if (!file_readable(f))
+        return -EBADF;
     ssize_t n = transfer(f, it, pos, f->ops->read);
-    if (n > 0 && f->inode)
-        notify(f->inode, f->dentry, IN_ACCESS);
+    if (n > 0)
+        file_notify(f, false);
     return n;
 }
 
 ssize_t file_write(struct file *f, struct iov_iter *it, u64 *pos)
 {
-    int err = check_access(f, O_RDONLY);
-    if (err)
-        return err;
+    if (!file_writable(f))
+        return -EBADF;
     ssize_t n = transfer(f, it, pos, f->ops->write);
-    if (n > 0 && f->inode)
-        notify(f->inode, f->dentry, IN_MODIFY);
+    if (n > 0)
+        file_notify(f, true);
     return n;
 }
 
@@ -111,7 +108,7 @@ ssize_t file_read_kernel(struct file *f, void *buf, size_t n, u64 pos)
 {
     struct iov iov = {buf, n};
     struct iov_iter it;
-    iov_iter_init(&it, &iov, 1, false);
+    iov_iter_one(&it, &iov, false);
     return file_read(f, &it, f->ops->stream ? NULL : &pos);
 }
 
@@ -119,7 +116,7 @@ ssize_t file_write_kernel(struct file *f, const void *buf, size_t n, u64 pos)
 {
     struct iov iov = {(void *)buf, n};
     struct iov_iter it;
-    iov_iter_init(&it, &iov, 1, false);
+    iov_iter_one(&it, &iov, false);
     return file_write(f, &it, f->ops->stream ? NULL : &pos);
 }
 
@@ -229,7 +226,7 @@ static ssize_t splice_out(struct file *out, u64 *pos, char *buf, size_t n)
 {
     struct iov iov = {buf, n};
     struct iov_iter it;
-    iov_iter_init(&it, &iov, 1, false);
+    iov_iter_one(&it, &iov, false);
     size_t done = 0;
     while (done < n) {
         ssize_t part = file_write(out, &it, pos);
@@ -245,7 +242,7 @@ static ssize_t splice_chunk(struct file *in, u64 *in_pos, struct file *out, u64 
 {
     struct iov iov = {buf, n};
     struct iov_iter it;
-    iov_iter_init(&it, &iov, 1, false);
+    iov_iter_one(&it, &iov, false);
     u64 start = in_pos ? *in_pos : in->pos;
     ssize_t got = file_read(in, &it, in_pos);
     if (got <= 0)

@@ -24,7 +24,8 @@ static size_t iov_piece(struct iov_iter *it, char **base, size_t n)
 enum direction { TO, FROM, ZERO };
 
 /* Bytes not moved, because program memory was missing. */
-static size_t move_piece(const struct iov_iter *it, char *base, char *mem, size_t n, enum direction dir)
+static inline size_t move_piece(const struct iov_iter *it, char *base, char *mem, size_t n,
+                                enum direction dir)
 {
     if (it->user) {
         if (dir == TO)
@@ -40,7 +41,8 @@ static size_t move_piece(const struct iov_iter *it, char *base, char *mem, size_
     return 0;
 }
 
-static ssize_t iov_move(struct iov_iter *it, char *mem, size_t n, enum direction dir)
+static __attribute__((noinline)) ssize_t move_pieces(struct iov_iter *it, char *mem, size_t n,
+                                                     enum direction dir)
 {
     size_t done = 0;
     n = MIN(n, it->left);
@@ -55,6 +57,18 @@ static ssize_t iov_move(struct iov_iter *it, char *mem, size_t n, enum direction
             return done ? (ssize_t)done : -EFAULT;
     }
     return done;
+}
+
+/* All in one buffer that is there: the common case, without the walk. What it did in vain is done again. */
+static inline ssize_t iov_move(struct iov_iter *it, char *mem, size_t n, enum direction dir)
+{
+    if (likely(n <= it->left && n <= it->iov->len - it->offset &&
+               !move_piece(it, (char *)it->iov->base + it->offset, mem, n, dir))) {
+        it->offset += n;
+        it->left -= n;
+        return n;
+    }
+    return move_pieces(it, mem, n, dir);
 }
 
 ssize_t iov_to(struct iov_iter *it, const void *src, size_t n)

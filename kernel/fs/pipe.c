@@ -124,10 +124,33 @@ static ssize_t pipe_read(struct file *f, struct iov_iter *it, u64 *pos)
         result = ring_get(p, it);
     else if (!p->writers)
         result = 0;
+    bool wake = result > 0 && waitq_busy(&p->changed);
     mutex_unlock(&p->lock);
-    if (result > 0)
+    if (wake)
         waitq_wake_all(&p->changed, POLL_OUT);
     return result;
+}
+
+/* What is there goes straight to the program; all else is pipe_read()'s. */
+static ssize_t pipe_read_buf(struct file *f, void *buf, size_t len)
+{
+    struct pipe *p = f->private;
+    mutex_lock(&p->lock);
+    size_t n = MIN(len, MIN(p->length, p->room - p->head));
+    if (likely(n && (n == len || n == p->length) && !copy_safe(buf, p->ring + p->head, n))) {
+        p->head = (p->head + n) & (p->room - 1);
+        p->length -= n;
+        bool wake = waitq_busy(&p->changed);
+        mutex_unlock(&p->lock);
+        if (unlikely(wake))
+            waitq_wake_all(&p->changed, POLL_OUT);
+        return n;
+    }
+    mutex_unlock(&p->lock);
+    struct iov iov = {buf, len};
+    struct iov_iter it;
+    iov_iter_one(&it, &iov, true);
+    return pipe_read(f, &it, NULL);
 }
 
 /* Stores what fits now; waits until at least `least` bytes do. Lock held. */
@@ -165,10 +188,33 @@ static ssize_t pipe_write(struct file *f, struct iov_iter *it, u64 *pos)
             mutex_lock(&p->lock);
         }
     }
+    bool wake = done && waitq_busy(&p->changed);
     mutex_unlock(&p->lock);
-    if (done)
+    if (wake)
         waitq_wake_all(&p->changed, POLL_IN);
     return done ? done : n;
+}
+
+/* What fits into the ring in one piece goes straight there; all else is pipe_write()'s. */
+static ssize_t pipe_write_buf(struct file *f, const void *buf, size_t len)
+{
+    struct pipe *p = f->private;
+    mutex_lock(&p->lock);
+    u32 tail = (p->head + p->length) & (p->room - 1);
+    if (likely(p->readers && len && len <= p->room - p->length && len <= p->room - tail &&
+               !copy_safe(p->ring + tail, buf, len))) {
+        p->length += len;
+        bool wake = waitq_busy(&p->changed);
+        mutex_unlock(&p->lock);
+        if (unlikely(wake))
+            waitq_wake_all(&p->changed, POLL_IN);
+        return len;
+    }
+    mutex_unlock(&p->lock);
+    struct iov iov = {(void *)buf, len};
+    struct iov_iter it;
+    iov_iter_one(&it, &iov, true);
+    return pipe_write(f, &it, NULL);
 }
 
 static u32 pipe_poll(struct file *f)
@@ -283,6 +329,8 @@ static void pipe_release(struct file *f)
 static const struct file_ops pipe_ops = {
     .read = pipe_read,
     .write = pipe_write,
+    .read_buf = pipe_read_buf,
+    .write_buf = pipe_write_buf,
     .poll = pipe_poll,
     .pollq = pipe_pollq,
     .ioctl = pipe_ioctl,
@@ -344,6 +392,8 @@ static void fifo_release(struct file *f)
 static const struct file_ops fifo_ops = {
     .read = pipe_read,
     .write = pipe_write,
+    .read_buf = pipe_read_buf,
+    .write_buf = pipe_write_buf,
     .poll = pipe_poll,
     .pollq = pipe_pollq,
     .ioctl = pipe_ioctl,

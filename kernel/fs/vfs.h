@@ -38,6 +38,11 @@ struct iov_iter {
     bool user;
 };
 void iov_iter_init(struct iov_iter *it, const struct iov *iov, u32 count, bool user);
+/* The same for one buffer. */
+static inline void iov_iter_one(struct iov_iter *it, const struct iov *iov, bool user)
+{
+    *it = (struct iov_iter){.iov = iov, .count = 1, .left = iov->len, .user = user};
+}
 ssize_t iov_to(struct iov_iter *it, const void *src, size_t n); /* src -> buffers */
 ssize_t iov_from(struct iov_iter *it, void *dst, size_t n);     /* buffers -> dst */
 ssize_t iov_zero(struct iov_iter *it, size_t n);
@@ -149,8 +154,12 @@ struct inode {
 struct file_ops {
     ssize_t (*read)(struct file *f, struct iov_iter *it, u64 *pos);  /* NULL: -EINVAL */
     ssize_t (*write)(struct file *f, struct iov_iter *it, u64 *pos); /* NULL: -EINVAL */
-    s64 (*seek)(struct file *f, s64 off, int whence);                /* NULL: -ESPIPE */
-    u32 (*poll)(struct file *f);            /* POLL_* that hold now. NULL: always IN|OUT */
+    /* The same for one buffer of the program's, whose range was checked, at no position: the short way for
+     * streams. NULL: read and write are called. */
+    ssize_t (*read_buf)(struct file *f, void *buf, size_t len);
+    ssize_t (*write_buf)(struct file *f, const void *buf, size_t len);
+    s64 (*seek)(struct file *f, s64 off, int whence); /* NULL: -ESPIPE */
+    u32 (*poll)(struct file *f);                      /* POLL_* that hold now. NULL: always IN|OUT */
     struct waitq *(*pollq)(struct file *f); /* queue woken when poll() may have changed; NULL: never */
     s64 (*ioctl)(struct file *f, u32 cmd, u64 arg); /* NULL: -ENOTTY; arg unchecked program value */
     int (*mmap)(struct file *f, u64 offset, u64 len, u32 area_flags,
@@ -208,7 +217,30 @@ static inline void file_get(struct file *f)
 {
     __atomic_add_fetch(&f->refs, 1, __ATOMIC_RELAXED);
 }
-void file_put(struct file *f); /* releases with the last reference */
+void file_end(struct file *f); /* for file_put */
+/* Drops a reference; releases with the last one. */
+static inline void file_put(struct file *f)
+{
+    if (unlikely(!__atomic_sub_fetch(&f->refs, 1, __ATOMIC_ACQ_REL)))
+        file_end(f);
+}
+/* True when f may be read (written): its access mode, and not O_PATH. */
+static inline bool file_readable(const struct file *f)
+{
+    return !(f->flags & O_PATH) && (f->flags & O_ACCMODE) != O_WRONLY;
+}
+static inline bool file_writable(const struct file *f)
+{
+    return !(f->flags & O_PATH) && (f->flags & O_ACCMODE) != O_RDONLY;
+}
+/* Tells inotify about bytes read or written through f; costs a load when nobody watches anything. */
+void file_notify_slow(struct file *f, bool written);
+extern u32 vfs_watch_count;
+static inline void file_notify(struct file *f, bool written)
+{
+    if (unlikely(vfs_watch_count))
+        file_notify_slow(f, written);
+}
 /* Kernel-buffer and iterator I/O with the checks every caller needs (access mode, RLIMIT-free). pos NULL: the
  * file's own position under pos_lock. */
 ssize_t file_read(struct file *f, struct iov_iter *it, u64 *pos);

@@ -7,49 +7,41 @@
 #include "kernel/linux/user.h"
 #include "mm/phys/phys.h"
 
-#define CHUNK_FDS 512
-#define STOCK     2048UL /* references a full slot holds in advance */
-
-/* A slot: the file's address in the low 48 bits, references in stock in the high 16. 0: closed. */
-typedef u64 slot_t;
-
-/* 512 descriptors. Never freed once made, so that lookups need no lock. used, cloexec: guarded by fd_lock. */
-struct chunk {
-    slot_t slots[CHUNK_FDS];
-    u64 used[CHUNK_FDS / 64]; /* taken, also by a descriptor that is being opened */
-    u64 cloexec[CHUNK_FDS / 64];
-};
+#define STOCK 2048u /* references a full slot holds in advance */
 
 static struct mutex fd_lock;
-static struct chunk *chunks[FD_LIMIT_HARD / CHUNK_FDS];
+static struct fd_chunk no_chunk; /* stands for all that were not made yet: nothing is open there */
+struct fd_chunk *fd_chunks[FD_LIMIT_HARD / FD_CHUNK] = {[0 ... FD_LIMIT_HARD / FD_CHUNK - 1] = &no_chunk};
 static u32 lowest_free; /* no free descriptor lies below; guarded by fd_lock */
 
 void (*fd_closed_hook)(int fd, struct file *f);
 
-static inline slot_t slot_make(struct file *f, u64 stock)
+static inline fd_slot slot_make(struct file *f, u64 stock)
 {
-    return ((u64)f & 0xffffffffffffUL) | stock << 48;
+    return (u64)f << 16 | stock;
 }
-static inline struct file *slot_file(slot_t s)
+static inline struct file *slot_file(fd_slot s)
 {
-    /* Kernel addresses: the upper half. */
-    return (s & 0xffffffffffffUL) ? (struct file *)(s | 0xffff000000000000UL) : NULL;
+    return (struct file *)((s64)s >> 16); /* kernel addresses: the sign comes back */
 }
-static inline u64 slot_stock(slot_t s)
+static inline u64 slot_stock(fd_slot s)
 {
-    return s >> 48;
+    return (u16)s;
 }
 
-static inline struct chunk *chunk_of(u32 fd)
+/* NULL: nothing was ever open in fd's chunk. */
+static inline struct fd_chunk *chunk_of(u32 fd)
 {
-    return fd < FD_LIMIT_HARD ? __atomic_load_n(&chunks[fd / CHUNK_FDS], __ATOMIC_ACQUIRE) : NULL;
+    struct fd_chunk *c =
+        fd < FD_LIMIT_HARD ? __atomic_load_n(&fd_chunks[fd / FD_CHUNK], __ATOMIC_ACQUIRE) : &no_chunk;
+    return c == &no_chunk ? NULL : c;
 }
 
 /* Takes references of f in advance and adds them to the slot's stock, if the slot still means f. */
-static void slot_refill(slot_t *slot, struct file *f)
+static void slot_refill(fd_slot *slot, struct file *f)
 {
     __atomic_add_fetch(&f->refs, STOCK, __ATOMIC_RELAXED);
-    slot_t old = __atomic_load_n(slot, __ATOMIC_RELAXED);
+    fd_slot old = __atomic_load_n(slot, __ATOMIC_RELAXED);
     while (slot_file(old) == f && slot_stock(old) < STOCK)
         if (__atomic_compare_exchange_n(slot, &old, slot_make(f, slot_stock(old) + STOCK), false,
                                         __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
@@ -57,20 +49,15 @@ static void slot_refill(slot_t *slot, struct file *f)
     __atomic_sub_fetch(&f->refs, STOCK, __ATOMIC_RELEASE); /* the caller has one more: never the last */
 }
 
-struct file *fd_get(int fd)
+struct file *fd_get_slow(fd_slot *slot)
 {
-    struct chunk *c = chunk_of(fd);
-    if (!c)
-        return NULL;
-    slot_t *slot = &c->slots[(u32)fd % CHUNK_FDS];
-    slot_t old = __atomic_load_n(slot, __ATOMIC_ACQUIRE);
+    fd_slot old = __atomic_load_n(slot, __ATOMIC_ACQUIRE);
     /* The last reference in stock is the slot's own, only taken together with it. */
     while (slot_stock(old) > 1) {
-        if (!__atomic_compare_exchange_n(slot, &old, old - (1UL << 48), false, __ATOMIC_ACQ_REL,
-                                         __ATOMIC_ACQUIRE))
+        if (!__atomic_compare_exchange_n(slot, &old, old - 1, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
             continue;
         struct file *f = slot_file(old);
-        if (unlikely(slot_stock(old) < STOCK / 2))
+        if (slot_stock(old) < FD_STOCK_LOW)
             slot_refill(slot, f);
         return f;
     }
@@ -88,9 +75,14 @@ struct file *fd_get(int fd)
     return f;
 }
 
+struct file *fd_get(int fd)
+{
+    return fd_get_inline(fd);
+}
+
 struct file *fd_get_io(int fd)
 {
-    struct file *f = fd_get(fd);
+    struct file *f = fd_get_inline(fd);
     if (f && unlikely(f->flags & O_PATH)) {
         file_put(f);
         return NULL;
@@ -99,7 +91,7 @@ struct file *fd_get_io(int fd)
 }
 
 /* Fills a slot with a reference of the caller's, or empties it. fd_lock held. Returns what was there. */
-static slot_t slot_swap(slot_t *slot, struct file *f)
+static fd_slot slot_swap(fd_slot *slot, struct file *f)
 {
     if (f)
         __atomic_add_fetch(&f->refs, STOCK - 1, __ATOMIC_RELAXED);
@@ -107,7 +99,7 @@ static slot_t slot_swap(slot_t *slot, struct file *f)
 }
 
 /* Gives the stock back but one reference, which is the caller's. */
-static struct file *slot_release(slot_t s)
+static struct file *slot_release(fd_slot s)
 {
     struct file *f = slot_file(s);
     if (f)
@@ -128,11 +120,11 @@ static bool get_bit(const u64 *map, u32 n)
 }
 
 /* The chunk of fd, made when missing. fd_lock held. */
-static struct chunk *chunk_need(u32 fd)
+static struct fd_chunk *chunk_need(u32 fd)
 {
-    struct chunk **at = &chunks[fd / CHUNK_FDS];
-    if (!*at) {
-        struct chunk *c = kmalloc(sizeof(*c));
+    struct fd_chunk **at = &fd_chunks[fd / FD_CHUNK];
+    if (*at == &no_chunk) {
+        struct fd_chunk *c = kmalloc(sizeof(*c));
         if (!c)
             return NULL;
         __atomic_store_n(at, c, __ATOMIC_RELEASE);
@@ -145,10 +137,10 @@ static u32 find_free(u32 min, u32 limit)
 {
     u32 fd = MAX(min, lowest_free);
     while (fd < limit) {
-        struct chunk *c = chunks[fd / CHUNK_FDS];
-        if (!c)
+        struct fd_chunk *c = fd_chunks[fd / FD_CHUNK];
+        if (c == &no_chunk)
             return fd;
-        u64 word = ~c->used[fd % CHUNK_FDS / 64] & (~0UL << (fd % 64));
+        u64 word = ~c->used[fd % FD_CHUNK / 64] & (~0UL << (fd % 64));
         if (word)
             return MIN(limit, ALIGN_DOWN(fd, 64) + (u32)__builtin_ctzl(word));
         fd = ALIGN_DOWN(fd, 64) + 64;
@@ -164,12 +156,12 @@ static int install_locked(struct file *f, u32 min, u32 flags)
     u32 fd = find_free(min, limit);
     if (fd >= limit)
         return -EMFILE;
-    struct chunk *c = chunk_need(fd);
+    struct fd_chunk *c = chunk_need(fd);
     if (!c)
         return -ENOMEM;
-    set_bit(c->used, fd % CHUNK_FDS, true);
-    set_bit(c->cloexec, fd % CHUNK_FDS, flags & O_CLOEXEC);
-    slot_swap(&c->slots[fd % CHUNK_FDS], f);
+    set_bit(c->used, fd % FD_CHUNK, true);
+    set_bit(c->cloexec, fd % FD_CHUNK, flags & O_CLOEXEC);
+    slot_swap(&c->slots[fd % FD_CHUNK], f);
     if (min <= lowest_free)
         lowest_free = fd + 1;
     return fd;
@@ -225,12 +217,12 @@ int fd_replace(int to, struct file *f, u32 flags)
         return -EBADF;
     }
     mutex_lock(&fd_lock);
-    struct chunk *c = chunk_need(to);
-    slot_t old = 0;
+    struct fd_chunk *c = chunk_need(to);
+    fd_slot old = 0;
     if (c) {
-        set_bit(c->used, to % CHUNK_FDS, true);
-        set_bit(c->cloexec, to % CHUNK_FDS, flags & O_CLOEXEC);
-        old = slot_swap(&c->slots[to % CHUNK_FDS], f);
+        set_bit(c->used, to % FD_CHUNK, true);
+        set_bit(c->cloexec, to % FD_CHUNK, flags & O_CLOEXEC);
+        old = slot_swap(&c->slots[to % FD_CHUNK], f);
     }
     mutex_unlock(&fd_lock);
     if (!c) {
@@ -245,13 +237,13 @@ int fd_replace(int to, struct file *f, u32 flags)
 
 int fd_close(int fd)
 {
-    struct chunk *c = chunk_of(fd);
+    struct fd_chunk *c = chunk_of(fd);
     if (!c)
         return -EBADF;
     mutex_lock(&fd_lock);
-    slot_t old = slot_swap(&c->slots[fd % CHUNK_FDS], NULL);
+    fd_slot old = slot_swap(&c->slots[fd % FD_CHUNK], NULL);
     if (old) {
-        set_bit(c->used, fd % CHUNK_FDS, false);
+        set_bit(c->used, fd % FD_CHUNK, false);
         if ((u32)fd < lowest_free)
             lowest_free = fd;
     }
@@ -262,21 +254,21 @@ int fd_close(int fd)
 
 int fd_get_cloexec(int fd)
 {
-    struct chunk *c = chunk_of(fd);
-    if (!c || !c->slots[fd % CHUNK_FDS])
+    struct fd_chunk *c = chunk_of(fd);
+    if (!c || !c->slots[fd % FD_CHUNK])
         return -EBADF;
-    return get_bit(c->cloexec, fd % CHUNK_FDS);
+    return get_bit(c->cloexec, fd % FD_CHUNK);
 }
 
 int fd_set_cloexec(int fd, bool on)
 {
-    struct chunk *c = chunk_of(fd);
+    struct fd_chunk *c = chunk_of(fd);
     if (!c)
         return -EBADF;
     mutex_lock(&fd_lock);
-    bool open = c->slots[fd % CHUNK_FDS];
+    bool open = c->slots[fd % FD_CHUNK];
     if (open)
-        set_bit(c->cloexec, fd % CHUNK_FDS, on);
+        set_bit(c->cloexec, fd % FD_CHUNK, on);
     mutex_unlock(&fd_lock);
     return open ? 0 : -EBADF;
 }
@@ -284,10 +276,10 @@ int fd_set_cloexec(int fd, bool on)
 int fd_next(int fd)
 {
     for (u32 at = MAX(fd, 0); at < FD_LIMIT_HARD;) {
-        struct chunk *c = chunk_of(at);
+        struct fd_chunk *c = chunk_of(at);
         if (!c)
-            at = ALIGN_DOWN(at, CHUNK_FDS) + CHUNK_FDS;
-        else if (__atomic_load_n(&c->slots[at % CHUNK_FDS], __ATOMIC_RELAXED))
+            at = ALIGN_DOWN(at, FD_CHUNK) + FD_CHUNK;
+        else if (__atomic_load_n(&c->slots[at % FD_CHUNK], __ATOMIC_RELAXED))
             return at;
         else
             at++;

@@ -4,7 +4,7 @@
  * Looking a descriptor up takes no lock and is one compare-and-exchange: a slot holds the file's address and
  * a stock of references that were taken in advance (counted in file->refs); a lookup takes one out of the
  * stock, closing gives the rest of it back. So a lookup that races with close either gets a reference or
- * EBADF. All functions may sleep.
+ * EBADF. A lookup that leaves little in stock refills it. All functions may sleep.
  */
 #ifndef MOKA_LINUX_FD_H
 #define MOKA_LINUX_FD_H
@@ -13,8 +13,36 @@
 
 #define FD_LIMIT_HARD 1048576u
 #define FD_LIMIT_SOFT 65536u
+#define FD_CHUNK      512u
 
-/* The file of fd with a reference of the caller's (file_put), or NULL: not open (EBADF). */
+/* A slot: the file's address in the high 48 bits, references in stock in the low 16. 0: closed. */
+typedef u64 fd_slot;
+#define FD_STOCK_LOW 1024u /* a lookup that finds less goes the slow way, and refills */
+
+/* 512 descriptors. Never freed once made, so that lookups need no lock. used, cloexec: guarded by fd.c's
+ * mutex. */
+struct fd_chunk {
+    fd_slot slots[FD_CHUNK];
+    u64 used[FD_CHUNK / 64]; /* taken, also by a descriptor that is being opened */
+    u64 cloexec[FD_CHUNK / 64];
+};
+extern struct fd_chunk *fd_chunks[FD_LIMIT_HARD / FD_CHUNK]; /* atomic; all are there: empty ones share one */
+
+struct file *fd_get_slow(fd_slot *slot);
+
+/* The file of fd with a reference of the caller's (file_put), or NULL: not open (EBADF). Inline, for the
+ * calls that are made most. */
+static inline struct file *fd_get_inline(u32 fd)
+{
+    if (unlikely(fd >= FD_LIMIT_HARD))
+        return NULL;
+    fd_slot *slot = &__atomic_load_n(&fd_chunks[fd / FD_CHUNK], __ATOMIC_ACQUIRE)->slots[fd % FD_CHUNK];
+    fd_slot old = __atomic_load_n(slot, __ATOMIC_RELAXED);
+    if (likely((u16)old >= FD_STOCK_LOW &&
+               __atomic_compare_exchange_n(slot, &old, old - 1, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)))
+        return (struct file *)((s64)old >> 16);
+    return fd_get_slow(slot);
+}
 struct file *fd_get(int fd);
 /* The same, and NULL too when it was opened with O_PATH: for everything that does I/O. */
 struct file *fd_get_io(int fd);

@@ -18,40 +18,69 @@ static ssize_t after_write(ssize_t n)
     return n;
 }
 
-static s64 transfer(int fd, struct iov_iter *it, u64 *pos, bool write)
+static ssize_t transfer(struct file *f, struct iov_iter *it, u64 *pos, bool write)
 {
-    struct file *f = fd_get_io(fd);
-    if (!f)
-        return -EBADF;
-    ssize_t n;
     it->left = MIN(it->left, RW_MAX);
+    if (f->flags & O_PATH)
+        return -EBADF;
     if (pos && f->ops->stream)
-        n = -ESPIPE;
-    else
-        n = write ? after_write(file_write(f, it, pos)) : file_read(f, it, pos);
-    file_put(f);
-    return n;
+        return -ESPIPE;
+    return write ? after_write(file_write(f, it, pos)) : file_read(f, it, pos);
 }
 
-static s64 one_buffer(int fd, void *buf, u64 len, u64 *pos, bool write)
+static __attribute__((noinline)) ssize_t transfer_one(struct file *f, void *buf, u64 len, u64 *pos,
+                                                      bool write)
 {
     struct iov iov;
     struct iov_iter it;
     if ((s64)len < 0)
-        return fd_next(fd) == fd ? -EINVAL : -EBADF;
-    int err = user_buf_init(&it, &iov, buf, len);
-    if (err)
-        return fd_next(fd) == fd ? err : -EBADF;
-    return transfer(fd, &it, pos, write);
+        return -EINVAL;
+    return user_buf_init(&it, &iov, buf, len) ?: transfer(f, &it, pos, write);
+}
+
+static s64 one_buffer(int fd, void *buf, u64 len, u64 *pos, bool write)
+{
+    struct file *f = fd_get_inline(fd);
+    if (!f)
+        return -EBADF;
+    s64 n = transfer_one(f, buf, len, pos, write);
+    file_put(f);
+    return n;
 }
 
 s64 sys_read(int fd, void *buf, u64 len)
 {
-    return one_buffer(fd, buf, len, NULL, false);
+    struct file *f = fd_get_inline(fd);
+    if (unlikely(!f))
+        return -EBADF;
+    s64 n;
+    if (likely(f->ops->read_buf && file_readable(f) && len <= RW_MAX && user_range((u64)buf, len))) {
+        n = f->ops->read_buf(f, buf, len);
+        if (n > 0)
+            file_notify(f, false);
+    } else {
+        n = transfer_one(f, buf, len, NULL, false);
+    }
+    file_put(f);
+    return n;
 }
 s64 sys_write(int fd, void *buf, u64 len)
 {
-    return one_buffer(fd, buf, len, NULL, true);
+    struct file *f = fd_get_inline(fd);
+    if (unlikely(!f))
+        return -EBADF;
+    s64 n;
+    if (likely(f->ops->write_buf && file_writable(f) && len <= RW_MAX && user_range((u64)buf, len))) {
+        n = f->ops->write_buf(f, buf, len);
+        if (likely(n > 0))
+            file_notify(f, true);
+        else
+            n = after_write(n);
+    } else {
+        n = transfer_one(f, buf, len, NULL, true);
+    }
+    file_put(f);
+    return n;
 }
 s64 sys_pread64(int fd, void *buf, u64 len, s64 pos)
 {
@@ -67,13 +96,15 @@ s64 sys_pwrite64(int fd, void *buf, u64 len, s64 pos)
 static s64 vectored(int fd, const void *iov, u64 count, u64 *pos, bool write)
 {
     struct user_iov u;
-    if (fd_next(fd) != fd)
+    struct file *f = fd_get_inline(fd);
+    if (!f)
         return -EBADF;
-    int err = user_iov_init(&u, iov, count);
-    if (err)
-        return err;
-    s64 n = transfer(fd, &u.it, pos, write);
-    user_iov_free(&u);
+    s64 n = user_iov_init(&u, iov, count);
+    if (!n) {
+        n = transfer(f, &u.it, pos, write);
+        user_iov_free(&u);
+    }
+    file_put(f);
     return n;
 }
 

@@ -70,7 +70,7 @@ int user_buf_init(struct iov_iter *it, struct iov *iov, void *buf, size_t len)
         return -EFAULT;
     iov->base = buf;
     iov->len = len;
-    iov_iter_init(it, iov, 1, true);
+    iov_iter_one(it, iov, true);
     return 0;
 }
 
