@@ -2,7 +2,7 @@
 #include "kernel/arch/x86_64/trap.h"
 #include "sched/runqueue.h"
 
-cpu_mask sched_idle_cpus, sched_crowded_cpus, sched_online_cpus;
+cpu_mask sched_idle_cpus, sched_online_cpus;
 
 /* Takes one of the idle CPUs in mask for the caller to send a thread to; ~0 when there is none. */
 static u32 claim_idle(cpu_mask mask)
@@ -50,9 +50,8 @@ u32 balance_select_new(struct thread *t)
  */
 static struct thread *first_movable(struct runqueue *rq, cpu_mask mask)
 {
-    struct tree_node *n = tree_first(&rq->ready);
-    for (u32 i = 0; n && i < SCHED_SCAN_MAX; i++, n = tree_next(n)) {
-        struct thread *t = container_of(n, struct thread, run_node);
+    struct thread *t = rq->first;
+    for (u32 i = 0; t && i < SCHED_SCAN_MAX; i++, t = ready_next(rq, t)) {
         if ((allowed_cpus(t) & mask) && !__atomic_load_n(&t->on_cpu, __ATOMIC_ACQUIRE))
             return t;
     }
@@ -147,9 +146,13 @@ void balance_push(struct runqueue *rq)
 
 void balance_pull(struct runqueue *rq)
 {
-    cpu_mask crowded = PEEK(sched_crowded_cpus) & ~cpu_bit(rq->cpu);
-    if (crowded)
-        ipi_send(__builtin_ctzl(crowded), VECTOR_RESCHED);
+    for (cpu_mask m = PEEK(sched_online_cpus) & ~cpu_bit(rq->cpu); m; m &= m - 1) {
+        u32 cpu = __builtin_ctzl(m);
+        if (PEEK(runqueues[cpu].nr_runnable) > 1) {
+            ipi_send(cpu, VECTOR_RESCHED);
+            return;
+        }
+    }
 }
 
 void balance_lift(struct runqueue *rq, struct thread *running)
@@ -159,8 +162,8 @@ void balance_lift(struct runqueue *rq, struct thread *running)
     if (by <= (s64)SCHED_LEAD_MAX)
         return;
     /* The same for all: their order does not change. */
-    for (struct tree_node *n = tree_first(&rq->ready); n; n = tree_next(n))
-        container_of(n, struct thread, run_node)->vruntime += by;
+    for (struct thread *t = rq->first; t; t = ready_next(rq, t))
+        t->vruntime += by;
     if (running)
         running->vruntime += by;
     PUBLISH(rq->vtime, rq->vtime + by);

@@ -3,7 +3,8 @@
  * changed the word first and then takes the mutex either finds it or made it see the new value.
  *
  * bucket->count lets wakers skip an empty bucket without the mutex: the waiter counts itself, then reads the
- * word; the waker wrote the word, then reads count; both by read-modify-write, so one sees the other.
+ * word; the waker wrote the word, then reads count; both by read-modify-write, so one sees the other. (All
+ * that change it are read-modify-writes: a plain store between those two would hide one from the other.)
  *
  * Hand-over: the waker unlinks waiters under the mutex and grants after it dropped it: `woken` is the last
  * thing of a waiter that it touches (the waiter lives on its thread's stack), and a granted thread needs no
@@ -14,6 +15,7 @@
 #include "kernel/arch/x86_64/trap.h"
 #include "kernel/base/errno.h"
 #include "kernel/base/list.h"
+#include "sched/mutex_inline.h"
 #include "sched/thread.h"
 
 #define BUCKETS    1024
@@ -37,10 +39,12 @@ struct futex_waiter {
 
 static struct bucket buckets[BUCKETS];
 
-static struct bucket *bucket_of(struct futex_key key)
+static inline struct bucket *bucket_of(struct futex_key key)
 {
-    u64 h = (key.a >> 2) * 0x9e3779b97f4a7c15UL ^ key.b * 0xc2b2ae3d27d4eb4fUL;
-    return &buckets[(h >> 40) % BUCKETS];
+    u64 h = ((key.a >> 2) ^ (key.b << 32 | key.b >> 32)) * 0x9e3779b97f4a7c15UL;
+    struct bucket *b = &buckets[(h >> 40) % BUCKETS];
+    __asm__("" : "+r"(b)); /* else the compiler makes the address anew for each field */
+    return b;
 }
 
 static bool same_key(struct futex_key x, struct futex_key y)
@@ -106,7 +110,7 @@ static int wait_until_woken(struct futex_waiter *w, u64 deadline_ns)
 
 int futex_wait(u32 *addr, struct futex_key key, u32 expected, u32 bits, u64 deadline_ns)
 {
-    if (!bits)
+    if (unlikely(!bits))
         return -EINVAL;
     struct futex_waiter w; /* the rest is set when it is queued */
     w.key = key;
@@ -115,7 +119,7 @@ int futex_wait(u32 *addr, struct futex_key key, u32 expected, u32 bits, u64 dead
     w.woken = 0;
     struct bucket *b = bucket_of(key);
     u32 value;
-    mutex_lock(&b->lock);
+    mutex_lock_inline(&b->lock);
     __atomic_fetch_add(&b->count, 1, __ATOMIC_SEQ_CST);
     int err = load32_safe(addr, &value);
     if (!err && value != expected)
@@ -124,34 +128,45 @@ int futex_wait(u32 *addr, struct futex_key key, u32 expected, u32 bits, u64 dead
         __atomic_fetch_sub(&b->count, 1, __ATOMIC_RELAXED);
     else
         enqueue(b, &w);
-    mutex_unlock(&b->lock);
+    mutex_unlock_inline(&b->lock);
     return err ? err : wait_until_woken(&w, deadline_ns);
 }
 
-static void grant(struct futex_waiter **taken, int count)
+static inline void grant(struct futex_waiter *w)
 {
-    for (int i = 0; i < count; i++) {
-        struct thread *t = taken[i]->thread;
-        __atomic_store_n(&taken[i]->woken, 1, __ATOMIC_RELEASE);
-        sched_wake(t);
+    struct thread *t = w->thread;
+    __atomic_store_n(&w->woken, 1, __ATOMIC_RELEASE);
+    sched_wake(t);
+}
+
+static void grant_all(struct futex_waiter **taken, int count)
+{
+    for (int i = 0; i < count; i++)
+        grant(taken[i]);
+}
+
+/* The first waiter of w and those after it that matches; NULL: none. Bucket's mutex held. */
+static inline struct futex_waiter *first_match(struct bucket *b, struct list *at, struct futex_key key,
+                                               u32 bits)
+{
+    for (; at != &b->waiters; at = at->next) {
+        struct futex_waiter *w = container_of(at, struct futex_waiter, link);
+        if (likely(same_key(w->key, key) && w->bits & bits))
+            return w;
     }
+    return NULL;
 }
 
 /* Unlinks at most max matching waiters. Bucket's mutex held. */
 static int take(struct bucket *b, struct futex_key key, u32 bits, struct futex_waiter **taken, int max)
 {
-    struct futex_waiter *w, *next;
+    struct list *at = b->waiters.next;
+    struct futex_waiter *w;
     int count = 0;
-    if (max <= 0 || !b->waiters.next)
-        return 0;
-    list_for_each_safe(w, next, &b->waiters, link)
-    {
-        if (!same_key(w->key, key) || !(w->bits & bits))
-            continue;
+    while (at && count < max && (w = first_match(b, at, key, bits))) {
+        at = w->link.next;
         dequeue(b, w);
         taken[count++] = w;
-        if (count == max)
-            break;
     }
     return count;
 }
@@ -163,23 +178,39 @@ static bool nobody_waits(struct bucket *b)
     return !__atomic_fetch_add(&b->count, 0, __ATOMIC_ACQ_REL);
 }
 
-int futex_wake(struct futex_key key, int count, u32 bits)
+static __attribute__((noinline)) int wake_many(struct bucket *b, struct futex_key key, int count, u32 bits)
 {
-    struct bucket *b = bucket_of(key);
     struct futex_waiter *taken[WAKE_BATCH];
     int total = 0, got;
-    if (!bits)
-        return -EINVAL;
-    if (nobody_waits(b))
-        return 0;
     do {
         mutex_lock(&b->lock);
         got = take(b, key, bits, taken, MIN(count - total, WAKE_BATCH));
         mutex_unlock(&b->lock);
-        grant(taken, got);
+        grant_all(taken, got);
         total += got;
     } while (got == WAKE_BATCH && total < count);
     return total;
+}
+
+int futex_wake(struct futex_key key, int count, u32 bits)
+{
+    struct bucket *b = bucket_of(key);
+    if (unlikely(!bits))
+        return -EINVAL;
+    if (nobody_waits(b))
+        return 0;
+    if (unlikely(count != 1))
+        return wake_many(b, key, count, bits);
+    mutex_lock_inline(&b->lock);
+    struct list *at = b->waiters.next;
+    struct futex_waiter *w = likely(at) ? first_match(b, at, key, bits) : NULL;
+    if (likely(w))
+        dequeue(b, w);
+    mutex_unlock_inline(&b->lock);
+    if (unlikely(!w))
+        return 0;
+    grant(w);
+    return 1;
 }
 
 static void lock_both(struct bucket *a, struct bucket *b)
@@ -211,7 +242,7 @@ static int move(struct bucket *from, struct futex_key key, struct bucket *to, st
             continue;
         dequeue(from, w);
         w->key = key2;
-        __atomic_fetch_add(&to->count, 1, __ATOMIC_SEQ_CST);
+        __atomic_fetch_add(&to->count, 1, __ATOMIC_SEQ_CST); /* to is locked, too */
         enqueue(to, w);
         count++;
     }
@@ -236,7 +267,7 @@ int futex_requeue(u32 *addr, struct futex_key key, struct futex_key key2, int wa
         if (!err && got < WAKE_BATCH)
             moved = move(from, key, to, key2, move_max);
         unlock_both(from, to);
-        grant(taken, got);
+        grant_all(taken, got);
     } while (got == WAKE_BATCH);
     return err ? err : woken + moved;
 }

@@ -1,5 +1,5 @@
 /* The lock-free mutex; algorithm and proof are in mutex.h. */
-#include "sched/mutex.h"
+#include "sched/mutex_inline.h"
 
 #include "kernel/base/panic.h"
 #include "sched/thread.h"
@@ -49,7 +49,7 @@ static void set_owner(struct mutex *m, struct thread *t)
     __atomic_store_n(&m->owner, t, __ATOMIC_RELAXED);
 }
 
-static void __attribute__((noinline)) lock_contended(struct mutex *m)
+void mutex_lock_contended(struct mutex *m)
 {
     struct mutex_waiter w = {.thread = current_thread()};
     bool slept = false;
@@ -69,9 +69,7 @@ static void __attribute__((noinline)) lock_contended(struct mutex *m)
 
 void mutex_lock(struct mutex *m)
 {
-    if (unlikely(__atomic_fetch_add(&m->count, 1, __ATOMIC_ACQUIRE)))
-        lock_contended(m);
-    set_owner(m, current_thread());
+    mutex_lock_inline(m);
 }
 
 bool mutex_trylock(struct mutex *m)
@@ -89,7 +87,7 @@ bool mutex_trylock(struct mutex *m)
     return true;
 }
 
-static void __attribute__((noinline)) unlock_contended(struct mutex *m)
+void mutex_unlock_contended(struct mutex *m)
 {
     for (;;) {
         struct mutex_waiter *w = pop_waiter(m);
@@ -112,10 +110,7 @@ static void __attribute__((noinline)) unlock_contended(struct mutex *m)
 
 void mutex_unlock(struct mutex *m)
 {
-    ASSERT(mutex_held(m));
-    set_owner(m, NULL);
-    if (unlikely(__atomic_fetch_sub(&m->count, 1, __ATOMIC_RELEASE) != 1))
-        unlock_contended(m);
+    mutex_unlock_inline(m);
 }
 
 bool mutex_held(const struct mutex *m)

@@ -16,47 +16,27 @@ static int compare_vruntime(const struct tree_node *a, const struct tree_node *b
     return d < 0 ? -1 : d > 0;
 }
 
-void ready_insert(struct runqueue *rq, struct thread *t)
+void ready_insert_among(struct runqueue *rq, struct thread *t)
 {
-    PUBLISH(t->state, THREAD_QUEUED);
-    rq->ready_count++;
-    if (!rq->first || (s64)(t->vruntime - rq->first->vruntime) < 0)
+    if ((s64)(t->vruntime - rq->first->vruntime) < 0) {
+        struct thread *behind = rq->first;
         rq->first = t;
+        t = behind;
+    }
     tree_insert(&rq->ready, &t->run_node, compare_vruntime);
 }
 
-void ready_remove(struct runqueue *rq, struct thread *t)
+void ready_remove_among(struct runqueue *rq, struct thread *t)
 {
-    rq->ready_count--;
-    if (rq->first == t) {
-        struct tree_node *next = tree_next(&t->run_node);
-        rq->first = next ? ready_entry(next) : NULL;
-    }
+    if (rq->first == t)
+        rq->first = t = ready_entry(tree_first(&rq->ready));
     tree_remove(&rq->ready, &t->run_node);
 }
 
-void rq_count(struct runqueue *rq, struct thread *t)
+struct thread *ready_next(struct runqueue *rq, struct thread *t)
 {
-    t->cpu = rq->cpu;
-    t->queued_weight = PEEK(t->weight);
-    PUBLISH(rq->load, rq->load + t->queued_weight);
-    PUBLISH(rq->nr_runnable, rq->nr_runnable + 1);
-}
-
-void rq_uncount(struct runqueue *rq, struct thread *t)
-{
-    PUBLISH(rq->load, rq->load - t->queued_weight);
-    PUBLISH(rq->nr_runnable, rq->nr_runnable - 1);
-}
-
-void rq_update_vtime(struct runqueue *rq, struct thread *running)
-{
-    struct thread *first = rq->first;
-    u64 least = running ? running->vruntime : first ? first->vruntime : rq->vtime;
-    if (first && (s64)(first->vruntime - least) < 0)
-        least = first->vruntime;
-    if ((s64)(least - rq->vtime) > 0)
-        PUBLISH(rq->vtime, least);
+    struct tree_node *n = t == rq->first ? tree_first(&rq->ready) : tree_next(&t->run_node);
+    return n ? ready_entry(n) : NULL;
 }
 
 /* ---- deadlines ---- */

@@ -25,11 +25,11 @@ enum placement {
 
 struct runqueue {
     /* Owned by its CPU: touched with preemption off there, not from interrupt handlers. */
-    struct tree ready;    /* waiting threads by vruntime; the running one is not in it */
-    struct thread *first; /* of ready */
+    struct thread *first; /* the waiting thread whose turn is next */
+    struct tree ready;    /* those that wait behind it, by vruntime */
     struct tree timers;   /* sleepers by deadline */
     u64 first_deadline;   /* of timers; ~0 none */
-    u32 ready_count;
+    u32 ready_count;      /* threads waiting: first and those in ready */
     u32 cpu;
     struct thread *idle;
     u64 now;      /* time of the last schedule() */
@@ -55,8 +55,6 @@ extern struct runqueue runqueues[CPU_MAX];
 
 /* CPUs that have nothing to run; a bit is cleared by whoever sends a thread there. */
 extern cpu_mask sched_idle_cpus;
-/* CPUs with threads waiting. */
-extern cpu_mask sched_crowded_cpus;
 extern cpu_mask sched_online_cpus;
 
 static inline struct runqueue *this_runqueue(void)
@@ -84,11 +82,55 @@ static inline cpu_mask cpu_bit(u32 cpu)
 }
 
 /* ---- runqueue.c: on the owning CPU, preemption off ---- */
-void ready_insert(struct runqueue *rq, struct thread *t); /* a thread that is counted already */
-void ready_remove(struct runqueue *rq, struct thread *t);
-void rq_count(struct runqueue *rq, struct thread *t); /* t becomes one of nr_runnable and load */
-void rq_uncount(struct runqueue *rq, struct thread *t);
-void rq_update_vtime(struct runqueue *rq, struct thread *running);
+void ready_insert_among(struct runqueue *rq, struct thread *t); /* others wait */
+void ready_remove_among(struct runqueue *rq, struct thread *t);
+/* The waiting thread after t, NULL at the end. */
+struct thread *ready_next(struct runqueue *rq, struct thread *t);
+
+/* t waits from now on; it is counted already. */
+static inline void ready_insert(struct runqueue *rq, struct thread *t)
+{
+    PUBLISH(t->state, THREAD_QUEUED);
+    if (likely(!rq->ready_count++))
+        rq->first = t;
+    else
+        ready_insert_among(rq, t);
+}
+
+static inline void ready_remove(struct runqueue *rq, struct thread *t)
+{
+    if (likely(!--rq->ready_count))
+        rq->first = NULL;
+    else
+        ready_remove_among(rq, t);
+}
+
+/* t becomes one of nr_runnable and load. */
+static inline void rq_count(struct runqueue *rq, struct thread *t)
+{
+    t->cpu = rq->cpu;
+    t->queued_weight = PEEK(t->weight);
+    PUBLISH(rq->load, rq->load + t->queued_weight);
+    PUBLISH(rq->nr_runnable, rq->nr_runnable + 1);
+}
+
+static inline void rq_uncount(struct runqueue *rq, struct thread *t)
+{
+    PUBLISH(rq->load, rq->load - t->queued_weight);
+    PUBLISH(rq->nr_runnable, rq->nr_runnable - 1);
+}
+
+/* running: NULL when idle. */
+static inline void rq_update_vtime(struct runqueue *rq, struct thread *running)
+{
+    struct thread *first = rq->first;
+    u64 least = running ? running->vruntime : first ? first->vruntime : rq->vtime;
+    if (first && (s64)(first->vruntime - least) < 0)
+        least = first->vruntime;
+    if ((s64)(least - rq->vtime) > 0)
+        PUBLISH(rq->vtime, least);
+}
+
 void rq_timer_add(struct runqueue *rq, struct thread *t, u64 deadline_ns);
 void rq_timer_remove(struct runqueue *rq, struct thread *t);
 void rq_rearm(struct runqueue *rq, struct thread *running, u64 now);

@@ -7,13 +7,10 @@
 
 /* ---- where a thread enters a run queue ---- */
 
-static void place(struct runqueue *rq, struct thread *t)
+static __attribute__((noinline)) void place_moved(struct runqueue *rq, struct thread *t)
 {
     s64 ahead = t->vruntime - rq->vtime;
     switch (t->placement) {
-    case PLACE_SAME:
-        ahead = MAX(ahead, -(s64)SCHED_CREDIT);
-        break;
     case PLACE_RELATIVE:
         ahead = (s64)t->vruntime;
         break;
@@ -28,9 +25,15 @@ static void place(struct runqueue *rq, struct thread *t)
     t->placement = PLACE_SAME;
 }
 
-static void enter_queue(struct runqueue *rq, struct thread *t)
+static inline void enter_queue(struct runqueue *rq, struct thread *t)
 {
-    place(rq, t);
+    if (likely(t->placement == PLACE_SAME)) {
+        u64 least = rq->vtime - SCHED_CREDIT;
+        if ((s64)(t->vruntime - least) < 0)
+            t->vruntime = least;
+    } else {
+        place_moved(rq, t);
+    }
     rq_count(rq, t);
     ready_insert(rq, t);
 }
@@ -61,7 +64,7 @@ static void expire_timers(struct runqueue *rq)
 
 /* ---- switching ---- */
 
-static void account(struct runqueue *rq, struct thread *t)
+static inline void account(struct runqueue *rq, struct thread *t)
 {
     u64 ran = rq->now - t->last_in_ns;
     t->last_in_ns = rq->now;
@@ -74,11 +77,17 @@ static void account(struct runqueue *rq, struct thread *t)
     rq_update_vtime(rq, t);
 }
 
+/* t may run on rq's CPU. */
+static inline bool allowed_here(struct runqueue *rq, struct thread *t)
+{
+    return likely(PEEK(t->affinity) & cpu_bit(rq->cpu)) || allowed_cpus(t) & cpu_bit(rq->cpu);
+}
+
 /* The first waiting thread that may run here; others are sent where they may. */
-static struct thread *first_allowed(struct runqueue *rq)
+static inline struct thread *first_allowed(struct runqueue *rq)
 {
     struct thread *t;
-    while ((t = rq->first) && unlikely(!(allowed_cpus(t) & cpu_bit(rq->cpu)))) {
+    while ((t = rq->first) && unlikely(!allowed_here(rq, t))) {
         if (PEEK(t->on_cpu))
             return t; /* still on its stack; it leaves at its next turn */
         ready_remove(rq, t);
@@ -89,87 +98,121 @@ static struct thread *first_allowed(struct runqueue *rq)
     return t;
 }
 
-/* Who runs next; in the ready queue no more. prev keeps the CPU unless a waiting thread has earned it. */
-static struct thread *pick_next(struct runqueue *rq, struct thread *prev, bool yielding)
+/* The running thread, which wants to go on, keeps the CPU (true) unless a waiting one has earned it. */
+static bool keeps_cpu(struct runqueue *rq, struct thread *prev, struct thread *first, bool yielding)
 {
-    struct thread *first = first_allowed(rq);
-    if (prev->state == THREAD_RUNNING && prev != rq->idle) {
-        if (unlikely(!(allowed_cpus(prev) & cpu_bit(rq->cpu)))) {
-            PUBLISH(prev->state, THREAD_QUEUED);
-            rq_uncount(rq, prev);
-            prev->migrate_to = balance_select_new(prev);
-        } else {
-            s64 lead = first ? (s64)(prev->vruntime - first->vruntime) : 0;
-            if (!first || (lead < (s64)SCHED_GRANULARITY && !yielding))
-                return prev;
-            if (yielding && lead <= 0)
-                prev->vruntime = first->vruntime + 1;
-            ready_insert(rq, prev);
-        }
+    if (unlikely(!allowed_here(rq, prev))) {
+        PUBLISH(prev->state, THREAD_QUEUED);
+        rq_uncount(rq, prev);
+        prev->migrate_to = balance_select_new(prev);
+        return false;
     }
-    if (!first)
-        return rq->idle;
-    ready_remove(rq, first);
-    return first;
+    s64 lead = first ? (s64)(prev->vruntime - first->vruntime) : 0;
+    if (!first || (lead < (s64)SCHED_GRANULARITY && !yielding))
+        return true;
+    if (yielding && lead <= 0)
+        prev->vruntime = first->vruntime + 1;
+    ready_insert(rq, prev);
+    return false;
 }
 
 /* What other CPUs see of this one. */
-static void publish(struct runqueue *rq, struct thread *running)
+static inline void publish(struct runqueue *rq, struct thread *running)
 {
     bool idle = running == rq->idle;
     PUBLISH(rq->current_inverse, idle ? 0 : PEEK(running->inverse));
     PUBLISH(rq->current_vruntime, running->vruntime);
     PUBLISH(rq->current_since_ns, rq->now);
-    cpu_mask me = cpu_bit(rq->cpu);
-    if (!(PEEK(sched_crowded_cpus) & me) != !rq->ready_count)
-        __atomic_fetch_xor(&sched_crowded_cpus, me, __ATOMIC_RELAXED);
-    if (!idle && unlikely(PEEK(sched_idle_cpus) & me))
-        __atomic_fetch_and(&sched_idle_cpus, ~me, __ATOMIC_RELAXED);
+    cpu_mask idle_cpus = PEEK(sched_idle_cpus);
+    if (unlikely(idle_cpus) && !idle && idle_cpus & cpu_bit(rq->cpu))
+        __atomic_fetch_and(&sched_idle_cpus, ~cpu_bit(rq->cpu), __ATOMIC_RELAXED);
 }
 
 void (*sched_idle_hook)(bool idle);
 
-static void switch_to(struct runqueue *rq, struct thread *prev, struct thread *next)
+/* next takes the CPU. prev_idle: prev is the idle thread. */
+static inline void switch_to(struct runqueue *rq, struct thread *prev, struct thread *next, bool prev_idle)
 {
-    if (PEEK(prev->state) == THREAD_QUEUED)
-        prev->switches_forced++;
-    else
-        prev->switches_voluntary++;
     PUBLISH(rq->switches, rq->switches + 1);
     PUBLISH(next->on_cpu, 1);
     next->last_in_ns = rq->now;
-    if ((prev == rq->idle || next == rq->idle) && sched_idle_hook)
+    if (unlikely(prev_idle || next == rq->idle) && sched_idle_hook)
         sched_idle_hook(next == rq->idle);
     sched_switch_finish(arch_switch(prev, next));
 }
 
-/* Lets the right thread run. preempt_count 1. The calling thread's state says whether it wants to go on. */
+/* Time passes for prev, which may want to leave; sleepers that were woken or are due become ready. */
+static inline void update(struct runqueue *rq, struct thread *prev, bool leaves)
+{
+    rq->now = clock_monotonic_ns();
+    account(rq, prev);
+    if (leaves)
+        rq_uncount(rq, prev);
+    if (unlikely(PEEK(rq->wake_queue)))
+        drain_wake_queue(rq);
+    if (unlikely(rq->first_deadline <= rq->now))
+        expire_timers(rq);
+}
+
+/* Chooses next: the timer and what others see are set for it. */
+static inline void prepare(struct runqueue *rq, struct thread *next)
+{
+    PUBLISH(next->state, THREAD_RUNNING);
+    if (next == rq->idle || rq->armed_ns > MIN(rq->first_deadline, rq->now + SCHED_GRANULARITY))
+        rq_rearm(rq, next == rq->idle ? NULL : next, rq->now);
+    publish(rq, next);
+}
+
+/* Lets the right thread run. preempt_count 1, interrupts off. The calling thread's state says whether it
+ * wants to go on. */
 static void schedule(bool yielding)
 {
-    u64 flags = irq_save();
     struct cpu *cpu = this_cpu();
     struct runqueue *rq = cpu->sched;
     struct thread *prev = cpu->current;
+    bool prev_idle = prev == rq->idle, wants = !prev_idle && prev->state == THREAD_RUNNING;
     cpu->need_resched = false;
-    rq->now = clock_monotonic_ns();
-    account(rq, prev);
-    if (prev->state != THREAD_RUNNING)
-        rq_uncount(rq, prev);
-    if (PEEK(rq->wake_queue))
-        drain_wake_queue(rq);
-    if (rq->first_deadline <= rq->now)
-        expire_timers(rq);
+    update(rq, prev, !wants && !prev_idle);
     if (unlikely(PEEK(rq->lift_to)))
-        balance_lift(rq, prev->state == THREAD_RUNNING && prev != rq->idle ? prev : NULL);
-    struct thread *next = pick_next(rq, prev, yielding);
-    PUBLISH(next->state, THREAD_RUNNING);
-    rq_rearm(rq, next == rq->idle ? NULL : next, rq->now);
-    publish(rq, next);
-    if (next != prev)
-        switch_to(rq, prev, next);
-    else if (balance_due(rq))
+        balance_lift(rq, wants ? prev : NULL);
+    struct thread *next = first_allowed(rq);
+    if (wants && keeps_cpu(rq, prev, next, yielding))
+        next = prev;
+    else if (next)
+        ready_remove(rq, next);
+    else
+        next = rq->idle;
+    prepare(rq, next);
+    if (next != prev) {
+        if (PEEK(prev->state) == THREAD_QUEUED)
+            prev->switches_forced++;
+        else
+            prev->switches_voluntary++;
+        switch_to(rq, prev, next, prev_idle);
+    } else if (balance_due(rq)) {
         balance_push(rq);
-    irq_restore(flags);
+    }
+}
+
+/* The same for a thread that goes to sleep: its state says so. Part of sched_sleep(), which is taken often.
+ */
+static inline void schedule_asleep(struct thread *prev)
+{
+    struct cpu *cpu = this_cpu();
+    struct runqueue *rq = cpu->sched;
+    cpu->need_resched = false;
+    update(rq, prev, true);
+    if (unlikely(PEEK(rq->lift_to)))
+        balance_lift(rq, NULL);
+    struct thread *next = first_allowed(rq);
+    if (likely(next))
+        ready_remove(rq, next);
+    else
+        next = rq->idle;
+    prepare(rq, next);
+    prev->switches_voluntary++;
+    if (likely(next != prev)) /* a waker may have been faster than the switch */
+        switch_to(rq, prev, next, false);
 }
 
 void sched_switch_finish(struct thread *prev)
@@ -204,27 +247,34 @@ void sched_preempt(void)
 void preempt_resched(void)
 {
     /* With interrupts off we are in a handler, or in code that must not be left: the way out looks again. */
-    if (irq_enabled())
+    if (irq_enabled()) {
+        irq_off();
         sched_preempt();
+        irq_on();
+    }
 }
 
 void sched_yield(void)
 {
     preempt_disable();
+    irq_off();
     schedule(true);
+    irq_on();
     preempt_enable();
 }
 
 /* ---- sleeping and waking ---- */
 
 /* Goes to sleep unless a permit is there. Preemption off. */
-static void fall_asleep(struct thread *t, u64 deadline_ns)
+static inline void fall_asleep(struct thread *t, u64 deadline_ns)
 {
     if (deadline_ns != SLEEP_FOREVER)
         rq_timer_add(this_runqueue(), t, deadline_ns);
-    if (wait_begin(t)) {
+    if (likely(wait_begin(t))) {
         PUBLISH(t->state, THREAD_SLEEPING);
-        schedule(false);
+        irq_off();
+        schedule_asleep(t);
+        irq_on();
     } else if (t->timer_armed) {
         rq_timer_remove(this_runqueue(), t);
     }
@@ -279,30 +329,36 @@ static void make_relative(struct thread *t)
     t->placement = PLACE_RELATIVE;
 }
 
-/*
- * The short way for a thread that last ran on this CPU and shall again: straight into the ready queue, and a
- * switch only when it has earned one. From threads only.
- */
-static void wake_here(struct runqueue *rq, struct thread *t, struct thread *running)
+/* The timer is not set to look at the running thread's turn soon: it must be, now that another waits. */
+static __attribute__((noinline)) void begin_turn(struct runqueue *rq, struct thread *t,
+                                                 struct thread *running)
 {
     rq->now = clock_monotonic_ns();
     account(rq, running);
     enter_queue(rq, t);
-    if ((s64)(running->vruntime - t->vruntime) >= (s64)SCHED_GRANULARITY) {
+    u64 flags = irq_save();
+    rq_rearm(rq, running, rq->now);
+    irq_restore(flags);
+}
+
+/*
+ * The short way for a thread that last ran on this CPU and shall again: straight into the ready queue, and a
+ * switch only when it has earned one. From threads only. When the timer will look at the running thread's
+ * turn within SCHED_GRANULARITY of the latest schedule() anyway, that one's figures are good enough, and the
+ * clock is not read.
+ */
+static inline void wake_here(struct runqueue *rq, struct thread *t, struct thread *running)
+{
+    if (likely(rq->armed_ns <= rq->now + SCHED_GRANULARITY))
+        enter_queue(rq, t);
+    else
+        begin_turn(rq, t, running);
+    if (unlikely((s64)(running->vruntime - t->vruntime) >= (s64)SCHED_GRANULARITY))
         this_cpu()->need_resched = true;
-        return;
-    }
-    if (!(PEEK(sched_crowded_cpus) & cpu_bit(rq->cpu)))
-        __atomic_fetch_or(&sched_crowded_cpus, cpu_bit(rq->cpu), __ATOMIC_RELAXED);
-    if (rq->armed_ns > rq->now + SCHED_GRANULARITY) {
-        u64 flags = irq_save();
-        rq_rearm(rq, running, rq->now);
-        irq_restore(flags);
-    }
 }
 
 /* Where t goes; its vruntime is fit for that CPU afterwards. */
-static u32 choose_cpu(struct thread *t)
+static __attribute__((noinline)) u32 choose_cpu(struct thread *t)
 {
     u32 cpu = balance_select(t);
     if (cpu != t->cpu)
@@ -319,10 +375,11 @@ void sched_wake(struct thread *t)
     struct runqueue *rq = here->sched;
     u32 cpu = t->cpu;
     if (cpu == here->id && !here->irq_depth && here->current != rq->idle) {
-        if (t->timer_armed)
+        if (unlikely(t->timer_armed))
             rq_timer_remove(rq, t);
-        cpu = choose_cpu(t);
-        if (cpu == here->id)
+        if (unlikely(PEEK(sched_idle_cpus) || !(PEEK(t->affinity) & cpu_bit(cpu))))
+            cpu = choose_cpu(t);
+        if (likely(cpu == here->id))
             wake_here(rq, t, here->current);
         else
             sched_push(t, cpu);
@@ -364,6 +421,7 @@ void sched_exit_switch(struct thread *t)
 {
     preempt_disable();
     PUBLISH(t->state, THREAD_DEAD);
+    irq_off();
     schedule(false);
 }
 

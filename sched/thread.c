@@ -20,6 +20,7 @@ void thread_init(struct thread *t, const char *name, struct thread *parent)
            sizeof(*t) - offsetof(struct thread, wait) - sizeof(t->wait));
     t->arch = arch;
     t->arch.fs_base = 0;
+    t->arch.fpu_cpu = ~0u;
     strlcpy(t->name, name, sizeof(t->name));
     t->migrate_to = ~0u;
     t->affinity = parent ? PEEK(parent->affinity) : ~0UL;

@@ -174,8 +174,8 @@ extern void (*sched_idle_hook)(bool idle);
  */
 void sched_switch_finish(struct thread *prev);
 
-/* For arch: on the way out of an interrupt that hit the kernel or the program, interrupts off, when
- * need_resched is set and preempt_count is 0. */
+/* For arch: on the way out of an interrupt that hit the kernel or the program, interrupts off (as on return),
+ * when need_resched is set and preempt_count is 0. */
 void sched_preempt(void);
 
 #endif

@@ -228,7 +228,8 @@ static s64 unlock_pi(u32 *word, u32 op)
     return 0;
 }
 
-static s64 futex_any(u32 *word, u32 op, u32 value, u64 timeout, u32 *word2, u32 value3)
+static __attribute__((noinline)) s64 futex_any(u32 *word, u32 op, u32 value, u64 timeout, u32 *word2,
+                                               u32 value3)
 {
     u32 command = op & ~(FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME);
     if (op & FUTEX_CLOCK_REALTIME && command != FUTEX_WAIT_BITSET && command != FUTEX_WAIT_REQUEUE_PI &&
@@ -264,12 +265,13 @@ static s64 futex_any(u32 *word, u32 op, u32 value, u64 timeout, u32 *word2, u32 
 s64 sys_futex(u32 *word, u32 op, u32 value, u64 timeout, u32 *word2, u32 value3)
 {
     struct futex_key key = {(u64)word, 0};
-    bool good = !((u64)word % 4) && user_range((u64)word, 4);
-    if (op == (FUTEX_WAKE | FUTEX_PRIVATE_FLAG) && good && (s32)value > 0)
-        return futex_wake(key, value, FUTEX_ANY);
-    if (op == (FUTEX_WAIT | FUTEX_PRIVATE_FLAG) && good && !timeout) {
-        int err = futex_wait(word, key, value, FUTEX_ANY, SLEEP_FOREVER);
-        return err == -EINTR ? -ERESTART : err;
+    if (likely(!((u64)word % 4) && user_range((u64)word, 4))) {
+        if (op == (FUTEX_WAKE | FUTEX_PRIVATE_FLAG) && likely((s32)value > 0))
+            return futex_wake(key, value, FUTEX_ANY);
+        if (op == (FUTEX_WAIT | FUTEX_PRIVATE_FLAG) && !timeout) {
+            int err = futex_wait(word, key, value, FUTEX_ANY, SLEEP_FOREVER);
+            return unlikely(err == -EINTR) ? -ERESTART : err;
+        }
     }
     return futex_any(word, op, value, timeout, word2, value3);
 }

@@ -132,6 +132,7 @@ struct arch_thread {
     u64 kstack_bottom;
     u64 fs_base; /* saved while not running */
     void *fpu;   /* XSAVE area, 64-byte aligned; NULL for kernel threads */
+    u32 fpu_cpu; /* the CPU that loaded fpu last; ~0 none: the area holds what no CPU has loaded */
 };
 struct thread_head {
     struct arch_thread arch;
@@ -149,8 +150,9 @@ static inline struct thread_head *thread_head(struct thread *t)
 void arch_thread_prepare(struct thread *t, void (*entry)(void *), void *arg);
 /*
  * Switches from prev to next: stack, this_cpu()->current and kstack_*, FS base and FPU state (prev's saved
- * and next's loaded only where they have an FPU area). Interrupts off, prev == current_thread(). Returns in
- * the context of prev when it next runs; the return value is the thread switched away from.
+ * and next's loaded only where they have an FPU area; not loaded when this CPU still has it). Interrupts off,
+ * prev == current_thread(). Returns in the context of prev when it next runs; the return value is the thread
+ * switched away from.
  */
 struct thread *arch_switch(struct thread *prev, struct thread *next);
 

@@ -46,6 +46,27 @@ static inline void cpu_set_kstack(struct cpu *c, u64 bottom, u64 top)
 void idt_init(void);
 /* CR4, XCR0 and the size of the XSAVE area. The first call decides for all CPUs. */
 void fpu_init_cpu(void);
+/* fpu_save_current() and fpu_restore_current() without a call, for the context switch. */
+extern bool have_xsave, have_xsaveopt, have_fsgsbase;
+extern u64 fpu_features;
+static inline void fpu_save_inline(void *area)
+{
+    u32 lo = fpu_features, hi = fpu_features >> 32;
+    if (likely(have_xsaveopt))
+        __asm__ volatile("xsaveopt64 (%0)" ::"r"(area), "a"(lo), "d"(hi) : "memory");
+    else if (have_xsave)
+        __asm__ volatile("xsave64 (%0)" ::"r"(area), "a"(lo), "d"(hi) : "memory");
+    else
+        __asm__ volatile("fxsave64 (%0)" ::"r"(area) : "memory");
+}
+static inline void fpu_restore_inline(const void *area)
+{
+    u32 lo = fpu_features, hi = fpu_features >> 32;
+    if (likely(have_xsave))
+        __asm__ volatile("xrstor64 (%0)" ::"r"(area), "a"(lo), "d"(hi) : "memory");
+    else
+        __asm__ volatile("fxrstor64 (%0)" ::"r"(area) : "memory");
+}
 /* The final page tables of the kernel image; drops the identity mapping. Boot CPU. */
 void paging_init(void);
 void serial_init(void);

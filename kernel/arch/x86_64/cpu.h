@@ -27,6 +27,8 @@ struct cpu {
     void *arch;                    /* struct arch_cpu: gdt, tss, ist stacks */
     void *sched;                   /* struct runqueue */
     void *mm;                      /* struct mm_cpu: frame and slab caches */
+    void
+        *fpu_loaded; /* the FPU area whose thread was the last to load its state here; the kernel uses none */
 };
 
 extern struct cpu *cpus[CPU_MAX];

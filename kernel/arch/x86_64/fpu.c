@@ -22,8 +22,7 @@
 
 u32 fpu_area_size = FXSAVE_SIZE;
 u64 fpu_features = 3;
-static bool have_xsave, have_xsaveopt;
-bool have_fsgsbase;
+bool have_xsave, have_xsaveopt, have_fsgsbase;
 static u32 mxcsr_mask = 0xffbf;
 
 static void xcr0_set(u64 value)
@@ -93,22 +92,12 @@ void fpu_init_area(void *area)
 
 void fpu_save_current(void *area)
 {
-    u32 lo = fpu_features, hi = fpu_features >> 32;
-    if (have_xsaveopt)
-        __asm__ volatile("xsaveopt64 (%0)" ::"r"(area), "a"(lo), "d"(hi) : "memory");
-    else if (have_xsave)
-        __asm__ volatile("xsave64 (%0)" ::"r"(area), "a"(lo), "d"(hi) : "memory");
-    else
-        __asm__ volatile("fxsave64 (%0)" ::"r"(area) : "memory");
+    fpu_save_inline(area);
 }
 
 void fpu_restore_current(const void *area)
 {
-    u32 lo = fpu_features, hi = fpu_features >> 32;
-    if (have_xsave)
-        __asm__ volatile("xrstor64 (%0)" ::"r"(area), "a"(lo), "d"(hi) : "memory");
-    else
-        __asm__ volatile("fxrstor64 (%0)" ::"r"(area) : "memory");
+    fpu_restore_inline(area);
 }
 
 /* XRSTOR faults on reserved MXCSR bits, unknown features, the compacted form, and non-zero reserved header

@@ -5,26 +5,35 @@
 #include "kernel/arch/x86_64/msr.h"
 #include "kernel/base/panic.h"
 
-extern bool have_fsgsbase;
 struct thread *switch_stack(u64 *save_rsp, u64 next_rsp, struct thread *prev);
 extern u8 thread_begin[];
 _Noreturn void arch_thread_begin(struct thread *prev, void (*entry)(void *), void *arg);
 
-u64 arch_get_fs(void)
+static inline u64 get_fs(void)
 {
     u64 base;
-    if (!have_fsgsbase)
+    if (unlikely(!have_fsgsbase))
         return rdmsr(MSR_FS_BASE);
     __asm__ volatile("rdfsbase %0" : "=r"(base));
     return base;
 }
 
-void arch_set_fs(u64 base)
+static inline void set_fs(u64 base)
 {
-    if (!have_fsgsbase)
+    if (unlikely(!have_fsgsbase))
         wrmsr(MSR_FS_BASE, base);
     else
         __asm__ volatile("wrfsbase %0" ::"r"(base));
+}
+
+u64 arch_get_fs(void)
+{
+    return get_fs();
+}
+
+void arch_set_fs(u64 base)
+{
+    set_fs(base);
 }
 
 void arch_thread_prepare(struct thread *t, void (*entry)(void *), void *arg)
@@ -58,12 +67,16 @@ struct thread *arch_switch(struct thread *prev, struct thread *next)
     struct arch_thread *from = &thread_head(prev)->arch, *to = &thread_head(next)->arch;
     struct cpu *c = this_cpu();
     if (from->fpu) {
-        from->fs_base = arch_get_fs();
-        fpu_save_current(from->fpu);
+        from->fs_base = get_fs();
+        fpu_save_inline(from->fpu);
     }
     if (to->fpu) {
-        fpu_restore_current(to->fpu);
-        arch_set_fs(to->fs_base);
+        if (c->fpu_loaded != to->fpu || to->fpu_cpu != c->id) {
+            fpu_restore_inline(to->fpu);
+            c->fpu_loaded = to->fpu;
+            to->fpu_cpu = c->id;
+        }
+        set_fs(to->fs_base);
     }
     c->current = next;
     cpu_set_kstack(c, to->kstack_bottom, to->kstack_top);
