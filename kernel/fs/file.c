@@ -5,6 +5,13 @@
 
 void (*vfs_unwatch_hook)(struct file *f);
 
+void file_set_ops(struct file *f, const struct file_ops *ops)
+{
+    f->ops = ops;
+    f->read_buf = file_readable(f) ? ops->read_buf : NULL;
+    f->write_buf = file_writable(f) ? ops->write_buf : NULL;
+}
+
 struct file *file_create(const struct file_ops *ops, u32 flags, struct inode *inode, const char *path,
                          void *private)
 {
@@ -15,9 +22,9 @@ struct file *file_create(const struct file_ops *ops, u32 flags, struct inode *in
         kfree(f);
         return NULL;
     }
-    f->ops = ops;
     f->refs = 1;
     f->flags = flags;
+    file_set_ops(f, ops);
     f->inode = inode;
     f->private = private;
     if (inode)

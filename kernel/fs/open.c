@@ -82,7 +82,7 @@ int file_open_inode(struct dentry *d, u32 flags, struct file **out)
         }
     }
     if (err) {
-        f->ops = &link_file_ops; /* nothing to release */
+        file_set_ops(f, &link_file_ops); /* nothing to release */
         file_put(f);
         return err;
     }

@@ -8,6 +8,7 @@
 #include "kernel/base/errno.h"
 #include "kernel/base/printf.h"
 #include "kernel/base/string.h"
+#include "sched/mutex_inline.h"
 
 struct pipe {
     struct mutex lock; /* guards all but fifo_link, inode, refs */
@@ -131,26 +132,32 @@ static ssize_t pipe_read(struct file *f, struct iov_iter *it, u64 *pos)
     return result;
 }
 
-/* What is there goes straight to the program; all else is pipe_read()'s. */
-static ssize_t pipe_read_buf(struct file *f, void *buf, size_t len)
+static __attribute__((noinline)) ssize_t read_slowly(struct file *f, void *buf, size_t len)
 {
-    struct pipe *p = f->private;
-    mutex_lock(&p->lock);
-    size_t n = MIN(len, MIN(p->length, p->room - p->head));
-    if (likely(n && (n == len || n == p->length) && !copy_safe(buf, p->ring + p->head, n))) {
-        p->head = (p->head + n) & (p->room - 1);
-        p->length -= n;
-        bool wake = waitq_busy(&p->changed);
-        mutex_unlock(&p->lock);
-        if (unlikely(wake))
-            waitq_wake_all(&p->changed, POLL_OUT);
-        return n;
-    }
-    mutex_unlock(&p->lock);
     struct iov iov = {buf, len};
     struct iov_iter it;
     iov_iter_one(&it, &iov, true);
     return pipe_read(f, &it, NULL);
+}
+
+/* What is there in one piece goes straight to the program; all else is pipe_read()'s. */
+static ssize_t pipe_read_buf(struct file *f, void *buf, size_t len)
+{
+    struct pipe *p = f->private;
+    mutex_lock_inline(&p->lock);
+    u32 head = p->head;
+    size_t n = MIN(len, p->length);
+    if (likely(n && n <= p->room - head && !copy_safe(buf, p->ring + head, n))) {
+        p->head = (head + n) & (p->room - 1);
+        p->length -= n;
+        bool wake = waitq_busy(&p->changed);
+        mutex_unlock_inline(&p->lock);
+        if (unlikely(wake))
+            waitq_wake_all(&p->changed, POLL_OUT);
+        return n;
+    }
+    mutex_unlock_inline(&p->lock);
+    return read_slowly(f, buf, len);
 }
 
 /* Stores what fits now; waits until at least `least` bytes do. Lock held. */
@@ -195,26 +202,31 @@ static ssize_t pipe_write(struct file *f, struct iov_iter *it, u64 *pos)
     return done ? done : n;
 }
 
-/* What fits into the ring in one piece goes straight there; all else is pipe_write()'s. */
-static ssize_t pipe_write_buf(struct file *f, const void *buf, size_t len)
+static __attribute__((noinline)) ssize_t write_slowly(struct file *f, const void *buf, size_t len)
 {
-    struct pipe *p = f->private;
-    mutex_lock(&p->lock);
-    u32 tail = (p->head + p->length) & (p->room - 1);
-    if (likely(p->readers && len && len <= p->room - p->length && len <= p->room - tail &&
-               !copy_safe(p->ring + tail, buf, len))) {
-        p->length += len;
-        bool wake = waitq_busy(&p->changed);
-        mutex_unlock(&p->lock);
-        if (unlikely(wake))
-            waitq_wake_all(&p->changed, POLL_IN);
-        return len;
-    }
-    mutex_unlock(&p->lock);
     struct iov iov = {(void *)buf, len};
     struct iov_iter it;
     iov_iter_one(&it, &iov, true);
     return pipe_write(f, &it, NULL);
+}
+
+/* What fits into the ring in one piece goes straight there; all else is pipe_write()'s. */
+static ssize_t pipe_write_buf(struct file *f, const void *buf, size_t len)
+{
+    struct pipe *p = f->private;
+    mutex_lock_inline(&p->lock);
+    u32 room = p->room, length = p->length, tail = (p->head + length) & (room - 1);
+    if (likely(p->readers && len && len <= room - length && len <= room - tail &&
+               !copy_safe(p->ring + tail, buf, len))) {
+        p->length = length + len;
+        bool wake = waitq_busy(&p->changed);
+        mutex_unlock_inline(&p->lock);
+        if (unlikely(wake))
+            waitq_wake_all(&p->changed, POLL_IN);
+        return len;
+    }
+    mutex_unlock_inline(&p->lock);
+    return write_slowly(f, buf, len);
 }
 
 static u32 pipe_poll(struct file *f)
@@ -457,7 +469,7 @@ int fifo_open(struct inode *inode, struct file *f)
         fifo_put(p);
         return err;
     }
-    f->ops = &fifo_ops;
+    file_set_ops(f, &fifo_ops);
     f->private = p;
     return 0;
 }

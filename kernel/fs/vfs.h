@@ -151,13 +151,15 @@ struct inode {
  * Operations of an open file. NULL: see each. pos points to the position to use and advance (the file's own,
  * or pread's). Blocking respects O_NONBLOCK in file->flags (-EAGAIN) and signals (-ERESTART).
  */
+typedef ssize_t (*read_buf_fn)(struct file *f, void *buf, size_t len);
+typedef ssize_t (*write_buf_fn)(struct file *f, const void *buf, size_t len);
 struct file_ops {
     ssize_t (*read)(struct file *f, struct iov_iter *it, u64 *pos);  /* NULL: -EINVAL */
     ssize_t (*write)(struct file *f, struct iov_iter *it, u64 *pos); /* NULL: -EINVAL */
     /* The same for one buffer of the program's, whose range was checked, at no position: the short way for
      * streams. NULL: read and write are called. */
-    ssize_t (*read_buf)(struct file *f, void *buf, size_t len);
-    ssize_t (*write_buf)(struct file *f, const void *buf, size_t len);
+    read_buf_fn read_buf;
+    write_buf_fn write_buf;
     s64 (*seek)(struct file *f, s64 off, int whence); /* NULL: -ESPIPE */
     u32 (*poll)(struct file *f);                      /* POLL_* that hold now. NULL: always IN|OUT */
     struct waitq *(*pollq)(struct file *f); /* queue woken when poll() may have changed; NULL: never */
@@ -173,8 +175,10 @@ struct file_ops {
 
 struct file {
     const struct file_ops *ops;
-    u32 refs;              /* atomic */
-    u32 flags;             /* O_*: access mode, O_APPEND, O_NONBLOCK ...; changed by fcntl atomically */
+    u32 refs;             /* atomic */
+    u32 flags;            /* O_*: access mode, O_APPEND, O_NONBLOCK ...; changed by fcntl atomically */
+    read_buf_fn read_buf; /* of ops, where the file may be read; else NULL */
+    write_buf_fn write_buf;
     struct mutex pos_lock; /* guards pos during read, write, seek, getdents */
     u64 pos;
     struct inode *inode;   /* one reference; anonymous files (pipes, eventfd ...) have one of the anon file
@@ -233,6 +237,8 @@ static inline bool file_writable(const struct file *f)
 {
     return !(f->flags & O_PATH) && (f->flags & O_ACCMODE) != O_RDONLY;
 }
+/* Changes the operations of a file that is being opened; ops must not be set otherwise. */
+void file_set_ops(struct file *f, const struct file_ops *ops);
 /* Tells inotify about bytes read or written through f; costs a load when nobody watches anything. */
 void file_notify_slow(struct file *f, bool written);
 extern u32 vfs_watch_count;

@@ -30,6 +30,15 @@ extern struct fd_chunk *fd_chunks[FD_LIMIT_HARD / FD_CHUNK]; /* atomic; all are 
 
 struct file *fd_get_slow(fd_slot *slot);
 
+/* What is open in a slot that has references in stock. */
+static inline struct file *fd_slot_file(fd_slot s)
+{
+    struct file *f = (struct file *)((s64)s >> 16); /* kernel addresses: the sign comes back */
+    if (!f)
+        __builtin_unreachable();
+    return f;
+}
+
 /* The file of fd with a reference of the caller's (file_put), or NULL: not open (EBADF). Inline, for the
  * calls that are made most. */
 static inline struct file *fd_get_inline(u32 fd)
@@ -40,7 +49,7 @@ static inline struct file *fd_get_inline(u32 fd)
     fd_slot old = __atomic_load_n(slot, __ATOMIC_RELAXED);
     if (likely((u16)old >= FD_STOCK_LOW &&
                __atomic_compare_exchange_n(slot, &old, old - 1, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)))
-        return (struct file *)((s64)old >> 16);
+        return fd_slot_file(old);
     return fd_get_slow(slot);
 }
 struct file *fd_get(int fd);

@@ -8,14 +8,16 @@
 #define RW_MAX 0x7ffff000UL /* bytes one call moves at most (read(2)) */
 
 /* A write found nobody to read: SIGPIPE goes with EPIPE. */
-static ssize_t after_write(ssize_t n)
+static __attribute__((noinline)) ssize_t broken_pipe(void)
 {
-    if (unlikely(n == -EPIPE)) {
-        struct uabi_siginfo info;
-        signal_info(&info, SIGPIPE, SI_USER);
-        signal_send_task(current_task(), SIGPIPE, &info);
-    }
-    return n;
+    struct uabi_siginfo info;
+    signal_info(&info, SIGPIPE, SI_USER);
+    signal_send_task(current_task(), SIGPIPE, &info);
+    return -EPIPE;
+}
+static inline ssize_t after_write(ssize_t n)
+{
+    return unlikely(n == -EPIPE) ? broken_pipe() : n;
 }
 
 static ssize_t transfer(struct file *f, struct iov_iter *it, u64 *pos, bool write)
@@ -48,37 +50,35 @@ static s64 one_buffer(int fd, void *buf, u64 len, u64 *pos, bool write)
     return n;
 }
 
+/* Whatever is not the short way. The reference of f is dropped. */
+static __attribute__((noinline)) s64 slow_way(struct file *f, void *buf, u64 len, bool write)
+{
+    if (!f)
+        return -EBADF;
+    s64 n = transfer_one(f, buf, len, NULL, write);
+    file_put(f);
+    return n;
+}
+
 s64 sys_read(int fd, void *buf, u64 len)
 {
     struct file *f = fd_get_inline(fd);
-    if (unlikely(!f))
-        return -EBADF;
-    s64 n;
-    if (likely(f->ops->read_buf && file_readable(f) && len <= RW_MAX && user_range((u64)buf, len))) {
-        n = f->ops->read_buf(f, buf, len);
-        if (n > 0)
-            file_notify(f, false);
-    } else {
-        n = transfer_one(f, buf, len, NULL, false);
-    }
+    if (unlikely(!f || !f->read_buf || len > RW_MAX || !user_range((u64)buf, len)))
+        return slow_way(f, buf, len, false);
+    s64 n = f->read_buf(f, buf, len);
+    if (unlikely(vfs_watch_count) && n > 0)
+        file_notify_slow(f, false);
     file_put(f);
     return n;
 }
 s64 sys_write(int fd, void *buf, u64 len)
 {
     struct file *f = fd_get_inline(fd);
-    if (unlikely(!f))
-        return -EBADF;
-    s64 n;
-    if (likely(f->ops->write_buf && file_writable(f) && len <= RW_MAX && user_range((u64)buf, len))) {
-        n = f->ops->write_buf(f, buf, len);
-        if (likely(n > 0))
-            file_notify(f, true);
-        else
-            n = after_write(n);
-    } else {
-        n = transfer_one(f, buf, len, NULL, true);
-    }
+    if (unlikely(!f || !f->write_buf || len > RW_MAX || !user_range((u64)buf, len)))
+        return slow_way(f, buf, len, true);
+    s64 n = after_write(f->write_buf(f, buf, len));
+    if (unlikely(vfs_watch_count) && n > 0)
+        file_notify_slow(f, true);
     file_put(f);
     return n;
 }

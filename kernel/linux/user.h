@@ -17,7 +17,7 @@
 /* [addr, addr + len) lies in the program's half. */
 static inline bool user_range(u64 addr, u64 len)
 {
-    return addr <= PROGRAM_END && len <= PROGRAM_END - addr;
+    return len <= PROGRAM_END && addr <= PROGRAM_END - len;
 }
 
 static inline int copy_from_user(void *dst, const void *src, size_t n)
