@@ -1,17 +1,26 @@
 /*
  * epoll(7). An item watches one open file through one descriptor number. The file's wait queue calls
- * on_event(), which puts the item on the ready list and wakes a waiter; epoll_wait() asks each ready item's
- * file what holds now.
+ * on_event(), which marks the item and wakes a waiter; epoll_wait() asks each marked item's file what holds
+ * now.
+ *
+ * An item is marked (`marked` is 1) while it is on the ready list, which epoll.lock guards, or on its way
+ * there: whoever turns the mark from 0 to 1 pushes the item to `arrived`, a stack pushed by
+ * compare-and-exchange and taken as a whole by the holder of epoll.lock, so there is no ABA and no lock for
+ * those who report events. A level-triggered item stays on the list as long as its file is ready. An item is
+ * unmarked before its file is asked for the last time; both are sequentially consistent. So an event either
+ * comes before that, and the answer has it, or after, and marks the item again: none is lost.
  *
  * Locks, in order: epoll.lock (the outer one's first, where they nest) < the watched file's own locks < its
- * wait queue < epoll.ready_lock < epoll.waitq. watch_lock (which items watch a file) is innermost of all.
+ * wait queue < epoll.waitq. watch_lock (which items watch a file) is innermost of all.
  *
  * An item holds no reference of its file: the last file_put() comes here first (unwatch) and needs epoll.lock
  * to take the item away, so whoever holds epoll.lock may use item->file.
  */
+#include "kernel/arch/x86_64/access.h"
 #include "kernel/base/string.h"
 #include "kernel/base/tree.h"
 #include "kernel/linux/io/io.h"
+#include "sched/mutex_inline.h"
 
 #define EPOLLEXCLUSIVE (1u << 28)
 #define EPOLLWAKEUP    (1u << 29)
@@ -36,13 +45,12 @@ UABI_SIZE(struct uabi_epoll_event, 12);
 struct epoll {
     u32 refs; /* atomic: the file, and unwatchers on their way */
     struct waitq waitq;
+    struct epitem *arrived; /* atomic: marked items on their way to the ready list, newest first */
 
-    struct mutex lock; /* guards items and what they watch */
+    struct mutex lock; /* guards the rest, and what the items watch */
     struct tree items; /* by file and descriptor */
-
-    struct mutex ready_lock; /* guards the two below and item->ready */
     struct list ready;
-    u32 ready_count; /* read without the lock, too */
+    u32 ready_count;
 };
 
 struct epitem {
@@ -54,8 +62,9 @@ struct epitem {
     u64 data;
     struct waiter waiter;
     struct waitq *queue; /* NULL: the file never changes */
+    u32 marked;          /* atomic */
+    struct epitem *arrived_next;
     struct list ready_link;
-    bool ready;
     struct epitem *next_watcher; /* of the same file; guarded by watch_lock */
 };
 
@@ -98,24 +107,59 @@ static struct epitem *find_item(struct epoll *ep, struct file *file, int fd)
 
 /* ---- readiness ---- */
 
+static inline bool mark(struct epitem *i)
+{
+    return !__atomic_exchange_n(&i->marked, 1, __ATOMIC_SEQ_CST);
+}
+
+/* epoll.lock held. */
+static void list_ready(struct epoll *ep, struct epitem *i)
+{
+    list_push_back(&ep->ready, &i->ready_link);
+    ep->ready_count++;
+}
+
+static __attribute__((noinline)) void take_arrived(struct epoll *ep)
+{
+    struct epitem *newest = __atomic_exchange_n(&ep->arrived, NULL, __ATOMIC_SEQ_CST), *oldest = NULL;
+    while (newest) {
+        struct epitem *older = newest->arrived_next;
+        newest->arrived_next = oldest;
+        oldest = newest;
+        newest = older;
+    }
+    for (struct epitem *i = oldest; i; i = oldest) {
+        oldest = i->arrived_next; /* once it is listed another may mark it again, but not before */
+        list_ready(ep, i);
+    }
+}
+
+/* Brings the ready list up to date. epoll.lock held. */
+static inline void update_ready(struct epoll *ep)
+{
+    if (unlikely(__atomic_load_n(&ep->arrived, __ATOMIC_SEQ_CST)))
+        take_arrived(ep);
+}
+
 static void mark_ready(struct epitem *i)
 {
     struct epoll *ep = i->ep;
-    mutex_lock(&ep->ready_lock);
-    if (!i->ready) {
-        i->ready = true;
-        list_push_back(&ep->ready, &i->ready_link);
-        __atomic_store_n(&ep->ready_count, ep->ready_count + 1, __ATOMIC_RELAXED);
+    if (mark(i)) {
+        i->arrived_next = __atomic_load_n(&ep->arrived, __ATOMIC_RELAXED);
+        while (!__atomic_compare_exchange_n(&ep->arrived, &i->arrived_next, i, true, __ATOMIC_SEQ_CST,
+                                            __ATOMIC_RELAXED))
+            ;
     }
-    mutex_unlock(&ep->ready_lock);
-    waitq_wake_one(&ep->waitq, POLL_IN);
+    if (waitq_busy(&ep->waitq)) /* who waits looks under epoll.lock after he was counted, at arrived too */
+        waitq_wake_one(&ep->waitq, POLL_IN);
 }
 
-static void unready(struct epoll *ep, struct epitem *i)
+/* Takes i off the ready list: from now on an event marks it again. epoll.lock held. */
+static void unmark(struct epoll *ep, struct epitem *i)
 {
     list_del(&i->ready_link);
-    i->ready = false;
-    __atomic_store_n(&ep->ready_count, ep->ready_count - 1, __ATOMIC_RELAXED);
+    ep->ready_count--;
+    __atomic_store_n(&i->marked, 0, __ATOMIC_SEQ_CST);
 }
 
 /* In whoever changed the file, its wait queue's mutex held. */
@@ -134,53 +178,74 @@ static u32 item_poll(struct epitem *i)
     return wanted ? file_poll(i->file) & (wanted | EPOLL_ALWAYS) : 0;
 }
 
-static struct epitem *pop_ready(struct epoll *ep)
+/* What holds of a level-triggered item of the ready list; it stays there unless that is nothing. Lock held.
+ */
+static inline u32 poll_listed(struct epoll *ep, struct epitem *i)
 {
-    mutex_lock(&ep->ready_lock);
-    struct epitem *i = list_first(&ep->ready, struct epitem, ready_link);
-    if (i)
-        unready(ep, i);
-    mutex_unlock(&ep->ready_lock);
-    return i;
+    u32 events = item_poll(i);
+    if (likely(events))
+        return events;
+    unmark(ep, i);
+    events = item_poll(i);
+    if (events && mark(i)) /* else on_event() did, and lists it */
+        list_ready(ep, i);
+    return events;
 }
 
-/* Level-triggered items that were reported go back, for the next call to ask again. */
-static void push_again(struct epoll *ep, struct epitem **again, u32 count)
+/* Reports the item at the head of the ready list: its events, 0 none. Lock held. */
+static inline u32 take_events(struct epoll *ep, struct epitem *i)
 {
-    mutex_lock(&ep->ready_lock);
-    for (u32 n = 0; n < count; n++) {
-        if (again[n]->ready)
-            continue;
-        again[n]->ready = true;
-        list_push_back(&ep->ready, &again[n]->ready_link);
-        __atomic_store_n(&ep->ready_count, ep->ready_count + 1, __ATOMIC_RELAXED);
-    }
-    mutex_unlock(&ep->ready_lock);
-}
-
-/* Moves at most max events out. */
-static u32 collect(struct epoll *ep, struct uabi_epoll_event *out, u32 max)
-{
-    struct epitem *again[BATCH];
-    u32 count = 0, again_count = 0;
-    if (!__atomic_load_n(&ep->ready_count, __ATOMIC_RELAXED))
-        return 0;
-    mutex_lock(&ep->lock);
-    for (u32 left = __atomic_load_n(&ep->ready_count, __ATOMIC_RELAXED); left && count < max; left--) {
-        struct epitem *i = pop_ready(ep);
-        u32 events = i ? item_poll(i) : 0;
-        if (!events)
-            continue;
-        out[count++] = (struct uabi_epoll_event){events, i->data};
-        if (i->events & EPOLLONESHOT)
+    if (unlikely(i->events & (EPOLLET | EPOLLONESHOT))) {
+        unmark(ep, i);
+        u32 events = item_poll(i);
+        if (events && i->events & EPOLLONESHOT)
             __atomic_store_n(&i->events, i->events & EPOLL_FLAGS, __ATOMIC_RELAXED);
-        else if (!(i->events & EPOLLET))
-            again[again_count++] = i;
+        return events;
     }
-    if (again_count)
-        push_again(ep, again, again_count);
+    if (ep->ready_count > 1) { /* behind the others, for the next call to ask again */
+        list_del(&i->ready_link);
+        list_push_back(&ep->ready, &i->ready_link);
+    }
+    return poll_listed(ep, i);
+}
+
+/* This thread may have been woken for an event that another should see. */
+static __attribute__((noinline)) void unlock_and_wake(struct epoll *ep)
+{
     mutex_unlock(&ep->lock);
+    waitq_wake_one(&ep->waitq, POLL_IN);
+}
+
+/* Moves at most max events out. *there: how many items were marked before. */
+static inline __attribute__((always_inline)) u32 collect(struct epoll *ep, struct uabi_epoll_event *out,
+                                                         u32 max, u32 *there)
+{
+    u32 count = 0;
+    mutex_lock_inline(&ep->lock);
+    update_ready(ep);
+    u32 left = *there = ep->ready_count;
+    if (likely(left)) {
+        do {
+            struct epitem *i = container_of(ep->ready.next, struct epitem, ready_link);
+            u32 events = take_events(ep, i);
+            if (unlikely(!events))
+                continue;
+            out[count] = (struct uabi_epoll_event){events, i->data};
+            if (unlikely(++count == max))
+                break;
+        } while (unlikely(--left));
+    }
+    if (unlikely(waitq_busy(&ep->waitq) && ep->ready_count))
+        unlock_and_wake(ep);
+    else
+        mutex_unlock_inline(&ep->lock);
     return count;
+}
+
+static __attribute__((noinline)) u32 collect_again(struct epoll *ep, struct uabi_epoll_event *out, u32 max)
+{
+    u32 there;
+    return collect(ep, out, max, &there);
 }
 
 /* ---- an epoll descriptor as a file ---- */
@@ -188,17 +253,11 @@ static u32 collect(struct epoll *ep, struct uabi_epoll_event *out, u32 max)
 static u32 epoll_poll(struct file *f)
 {
     struct epoll *ep = f->private;
-    struct epitem *again[BATCH];
-    u32 count = 0;
     bool found = false;
     mutex_lock(&ep->lock);
-    for (u32 left = __atomic_load_n(&ep->ready_count, __ATOMIC_RELAXED); left && !found; left--) {
-        struct epitem *i = pop_ready(ep);
-        found = i && item_poll(i);
-        if (found)
-            again[count++] = i;
-    }
-    push_again(ep, again, count);
+    update_ready(ep);
+    for (u32 left = ep->ready_count; left && !found; left--)
+        found = poll_listed(ep, container_of(ep->ready.next, struct epitem, ready_link));
     mutex_unlock(&ep->lock);
     return found ? POLL_IN : 0;
 }
@@ -243,10 +302,9 @@ static void remove_item(struct epoll *ep, struct epitem *i)
 {
     if (i->queue)
         waitq_leave(i->queue, &i->waiter); /* on_event() does not run any more */
-    mutex_lock(&ep->ready_lock);
-    if (i->ready)
-        unready(ep, i);
-    mutex_unlock(&ep->ready_lock);
+    update_ready(ep);
+    if (i->marked)
+        unmark(ep, i);
     tree_remove(&ep->items, &i->node);
     unwatch_one(i);
     kfree(i);
@@ -435,73 +493,96 @@ s64 sys_epoll_ctl(int epfd, int op, int fd, const struct uabi_epoll_event *ueven
 
 /* ---- epoll_wait ---- */
 
-/* Waits for at least one event. The number collected, 0 at the deadline, -EINTR. */
-static s64 wait_events(struct epoll *ep, struct uabi_epoll_event *out, u32 max, u64 deadline_ns)
+/* Waits for at least one event. The number collected, 0 at the end of the timeout, -EINTR. */
+static __attribute__((noinline)) s64 wait_events(struct epoll *ep, struct uabi_epoll_event *out, u32 max,
+                                                 u64 timeout_ns)
 {
+    u64 deadline_ns = timeout_ns == SLEEP_FOREVER ? SLEEP_FOREVER : deadline_after(timeout_ns);
     struct waiter w;
     int err = 0;
     u32 count;
     waitq_enter(&ep->waitq, &w);
-    while (!(count = collect(ep, out, max)) && !err)
+    while (!(count = collect_again(ep, out, max)) && !err)
         err = sched_sleep(deadline_ns, SLEEP_INTERRUPTIBLE);
     waitq_leave(&ep->waitq, &w);
     return count ? (s64)count : err == -EINTR ? -EINTR : 0;
 }
 
-static s64 move_events(struct epoll *ep, struct uabi_epoll_event *uevents, u32 max, u64 deadline_ns)
+static inline bool put_events(struct uabi_epoll_event *to, const struct uabi_epoll_event *events, u32 count)
 {
-    struct uabi_epoll_event batch[BATCH];
-    /* Level-triggered items go back to the list: one round of those there now is enough. */
-    u32 round = MIN(max, __atomic_load_n(&ep->ready_count, __ATOMIC_RELAXED));
-    u32 total = 0, want = MIN(max, BATCH);
-    s64 n = collect(ep, batch, want);
-    if (!n && deadline_ns)
-        n = wait_events(ep, batch, want, deadline_ns);
-    while (n > 0) {
-        if (copy_to_user(uevents + total, batch, n * sizeof(*batch)))
-            return total ? (s64)total : -EFAULT;
-        total += n;
-        want = total < round ? MIN(round - total, BATCH) : 0;
-        n = want ? collect(ep, batch, want) : 0;
-    }
-    /* This thread may have been woken for an event that another should see. */
-    if (__atomic_load_n(&ep->ready_count, __ATOMIC_RELAXED))
-        waitq_wake_one(&ep->waitq, POLL_IN);
-    return total ? (s64)total : n;
+    for (u32 n = 0; n < count; n++)
+        if (unlikely(!store32_safe(&to[n].events, events[n].events) ||
+                     !store64_safe(&to[n].data, events[n].data)))
+            return false;
+    return true;
 }
 
-/* deadline_ns 0: do not wait. */
-static s64 epoll_wait_until(int epfd, struct uabi_epoll_event *uevents, s32 max, u64 deadline_ns)
+/* The rest of a full batch: level-triggered items go round, so one round of those there at first is enough.
+ */
+static __attribute__((noinline)) s64 move_more(struct epoll *ep, struct uabi_epoll_event *to, u32 room,
+                                               u32 there)
 {
-    if (max <= 0 || max > INT32_MAX / (s32)sizeof(*uevents))
-        return -EINVAL;
-    if (!user_range((u64)uevents, max * sizeof(*uevents)))
+    struct uabi_epoll_event batch[BATCH];
+    u32 total = 0, n;
+    for (u32 left = MIN(room, there); left; left -= n) {
+        n = collect_again(ep, batch, MIN(left, BATCH));
+        if (!n || !put_events(to + total, batch, n))
+            break;
+        total += n;
+    }
+    return total;
+}
+
+static inline __attribute__((always_inline)) s64 move_events(struct epoll *ep, struct uabi_epoll_event *to,
+                                                             u32 max, u64 timeout_ns)
+{
+    struct uabi_epoll_event batch[BATCH];
+    u32 want = MIN(max, BATCH), there;
+    s64 n = collect(ep, batch, want, &there);
+    if (unlikely(!n) && timeout_ns)
+        n = wait_events(ep, batch, want, timeout_ns);
+    if (unlikely(n > 0 && !put_events(to, batch, n)))
         return -EFAULT;
-    struct file *f = fd_get_io(epfd);
-    if (!f)
+    if (unlikely(n == BATCH && max > BATCH && there > BATCH))
+        n += move_more(ep, to + n, max - n, there - n);
+    return n;
+}
+
+/* timeout_ns 0: do not wait. SLEEP_FOREVER: no timeout. */
+static __attribute__((noinline)) s64 wait_for_events(int epfd, struct uabi_epoll_event *uevents, s32 max,
+                                                     u64 timeout_ns)
+{
+    if (unlikely(max <= 0 || max > INT32_MAX / (s32)sizeof(*uevents)))
+        return -EINVAL;
+    if (unlikely(!user_range((u64)uevents, max * sizeof(*uevents))))
+        return -EFAULT;
+    struct file *f = fd_get_inline(epfd);
+    if (unlikely(!f))
         return -EBADF;
-    s64 result = f->ops == &epoll_ops ? move_events(f->private, uevents, max, deadline_ns) : -EINVAL;
+    s64 result = likely(f->ops == &epoll_ops) ? move_events(f->private, uevents, max, timeout_ns)
+                 : f->flags & O_PATH          ? -EBADF
+                                              : -EINVAL;
     file_put(f);
     return result;
 }
 
-static u64 deadline_of_ms(s32 ms)
+static inline u64 timeout_of_ms(s32 ms)
 {
-    return ms < 0 ? SLEEP_FOREVER : ms == 0 ? 0 : deadline_after(ms * NSEC_PER_MSEC);
+    return ms < 0 ? SLEEP_FOREVER : ms * NSEC_PER_MSEC;
 }
 
 s64 sys_epoll_wait(int epfd, struct uabi_epoll_event *events, s32 max, s32 timeout_ms)
 {
-    return epoll_wait_until(epfd, events, max, deadline_of_ms(timeout_ms));
+    return wait_for_events(epfd, events, max, timeout_of_ms(timeout_ms));
 }
 
-static s64 masked_wait(int epfd, struct uabi_epoll_event *events, s32 max, u64 deadline_ns, const u64 *set,
-                       u64 size)
+static __attribute__((noinline)) s64 masked_wait(int epfd, struct uabi_epoll_event *events, s32 max,
+                                                 u64 timeout_ns, const u64 *set, u64 size)
 {
     s64 result = signal_temp_mask(set, size);
     if (result)
         return result;
-    result = epoll_wait_until(epfd, events, max, deadline_ns);
+    result = wait_for_events(epfd, events, max, timeout_ns);
     signal_restore_mask(result);
     return result;
 }
@@ -509,20 +590,22 @@ static s64 masked_wait(int epfd, struct uabi_epoll_event *events, s32 max, u64 d
 s64 sys_epoll_pwait(int epfd, struct uabi_epoll_event *events, s32 max, s32 timeout_ms, const u64 *set,
                     u64 size)
 {
-    return masked_wait(epfd, events, max, deadline_of_ms(timeout_ms), set, size);
+    u64 timeout_ns = timeout_of_ms(timeout_ms);
+    return set ? masked_wait(epfd, events, max, timeout_ns, set, size)
+               : wait_for_events(epfd, events, max, timeout_ns);
 }
 
 s64 sys_epoll_pwait2(int epfd, struct uabi_epoll_event *events, s32 max, const struct uabi_timespec *utimeout,
                      const u64 *set, u64 size)
 {
     struct uabi_timespec ts;
-    u64 deadline_ns = SLEEP_FOREVER;
+    u64 timeout_ns = SLEEP_FOREVER;
     if (utimeout) {
         if (copy_from_user(&ts, utimeout, sizeof(ts)))
             return -EFAULT;
         if (!timespec_valid(&ts))
             return -EINVAL;
-        deadline_ns = ts.sec || ts.nsec ? deadline_after(timespec_ns(&ts)) : 0;
+        timeout_ns = timespec_ns(&ts);
     }
-    return masked_wait(epfd, events, max, deadline_ns, set, size);
+    return masked_wait(epfd, events, max, timeout_ns, set, size);
 }
