@@ -10,7 +10,7 @@ void iov_iter_init(struct iov_iter *it, const struct iov *iov, u32 count, bool u
 }
 
 /* The part of the current buffer that is left, at most n bytes; skips empty buffers. */
-static size_t iov_piece(struct iov_iter *it, char **base, size_t n)
+static inline size_t iov_piece(struct iov_iter *it, char **base, size_t n)
 {
     while (it->offset >= it->iov->len) {
         it->offset = 0;

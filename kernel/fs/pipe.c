@@ -233,7 +233,7 @@ static u32 pipe_poll(struct file *f)
 {
     struct pipe *p = f->private;
     u32 events = 0, mode = f->flags & O_ACCMODE;
-    mutex_lock(&p->lock);
+    mutex_lock_inline(&p->lock);
     if (mode != O_WRONLY) {
         if (p->length)
             events |= POLL_IN;
@@ -246,7 +246,7 @@ static u32 pipe_poll(struct file *f)
         if (!p->readers)
             events |= POLL_ERR;
     }
-    mutex_unlock(&p->lock);
+    mutex_unlock_inline(&p->lock);
     return events;
 }
 

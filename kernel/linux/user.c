@@ -25,18 +25,18 @@ int user_string(const char *s, size_t max, int too_long, char **out)
     return 0;
 }
 
-static int check_iov(const struct iov *iov, u32 count, size_t *total)
+/* The sum of the lengths, or -errno. */
+static inline ssize_t check_iov(const struct iov *iov, u32 count)
 {
     size_t sum = 0;
     for (u32 i = 0; i < count; i++) {
-        if ((ssize_t)iov[i].len < 0 || (ssize_t)(sum + iov[i].len) < 0)
+        if (unlikely((ssize_t)iov[i].len < 0 || (ssize_t)(sum + iov[i].len) < 0))
             return -EINVAL;
-        if (!user_range((u64)iov[i].base, iov[i].len))
+        if (unlikely(!user_range((u64)iov[i].base, iov[i].len)))
             return -EFAULT;
         sum += iov[i].len;
     }
-    *total = sum;
-    return 0;
+    return sum;
 }
 
 int user_iov_init(struct user_iov *u, const void *iov, u64 count)
@@ -46,15 +46,14 @@ int user_iov_init(struct user_iov *u, const void *iov, u64 count)
     u->iov = u->fast;
     if (count > ARRAY_LEN(u->fast) && !(u->iov = kmalloc(count * sizeof(*u->iov))))
         return -ENOMEM;
-    size_t total = 0;
-    int err = copy_from_user(u->iov, iov, count * sizeof(*u->iov));
-    if (!err)
-        err = check_iov(u->iov, count, &total);
-    if (err) {
+    ssize_t total = copy_from_user(u->iov, iov, count * sizeof(*u->iov));
+    if (!total)
+        total = check_iov(u->iov, count);
+    if (unlikely(total < 0)) {
         user_iov_free(u);
-        return err;
+        return total;
     }
-    iov_iter_init(&u->it, u->iov, count, true);
+    u->it = (struct iov_iter){.iov = u->iov, .count = count, .left = total, .user = true};
     return 0;
 }
 

@@ -36,6 +36,19 @@ bad:
     return false;
 }
 
+static inline bool store16_safe(void *p, u16 value)
+{
+    __asm__ goto("1: movw %1, %0\n\t"
+                 ".pushsection .extable, \"a\"\n\t.quad 1b, %l2\n\t.popsection"
+                 :
+                 : "m"(*(u16 *)p), "r"(value)
+                 : "memory"
+                 : bad);
+    return true;
+bad:
+    return false;
+}
+
 static inline bool store32_safe(void *p, u32 value)
 {
     __asm__ goto("1: movl %1, %0\n\t"

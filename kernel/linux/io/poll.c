@@ -1,7 +1,8 @@
 /*
  * poll(2), ppoll(2), select(2), pselect6(2): look at all files; when none is ready, queue on each one's wait
- * queue, look again, sleep.
+ * queue, look again, sleep. poll() holds no files while it looks the first time.
  */
+#include "kernel/arch/x86_64/access.h"
 #include "kernel/base/string.h"
 #include "kernel/linux/io/io.h"
 
@@ -48,18 +49,23 @@ static void leave_all(struct asks *a)
             waitq_leave(a->list[n].queue, &a->list[n].waiter);
 }
 
-/* Waits until one is ready: how many are, 0 at the deadline (0: do not wait), -EINTR. */
-static s64 wait_ready(struct asks *a, u64 deadline_ns)
+/* Waits until one is ready: how many are, 0 at the deadline, -EINTR. */
+static s64 sleep_until_ready(struct asks *a, u64 deadline_ns)
 {
-    u32 ready = look(a);
+    u32 ready;
     int err = 0;
-    if (ready || !deadline_ns)
-        return ready;
     enter_all(a);
     while (!(ready = look(a)) && !err)
         err = sched_sleep(deadline_ns, SLEEP_INTERRUPTIBLE);
     leave_all(a);
     return ready ? (s64)ready : err == -EINTR ? -EINTR : 0;
+}
+
+/* deadline_ns 0: do not wait. */
+static s64 wait_ready(struct asks *a, u64 deadline_ns)
+{
+    u32 ready = look(a);
+    return ready || !deadline_ns ? ready : sleep_until_ready(a, deadline_ns);
 }
 
 static void put_all(struct asks *a)
@@ -70,6 +76,27 @@ static void put_all(struct asks *a)
 }
 
 /* ---- poll ---- */
+
+/* Looks at all once; the answers go to revents. How many there are. */
+static u32 look_once(struct uabi_pollfd *fds, u32 count)
+{
+    u32 ready = 0;
+    for (u32 n = 0; n < count; n++) {
+        struct uabi_pollfd *p = &fds[n];
+        p->revents = 0;
+        if (p->fd < 0)
+            continue;
+        struct file *f = fd_get_inline(p->fd);
+        if (unlikely(!f || f->flags & O_PATH))
+            p->revents = POLL_NVAL;
+        else
+            p->revents = file_poll(f) & ((u16)p->events | POLL_ERR | POLL_HUP);
+        if (f)
+            file_put(f);
+        ready += p->revents != 0;
+    }
+    return ready;
+}
 
 static void ask_pollfd(struct ask *k, const struct uabi_pollfd *p)
 {
@@ -82,48 +109,67 @@ static void ask_pollfd(struct ask *k, const struct uabi_pollfd *p)
         k->got = POLL_NVAL;
 }
 
-static s64 poll_fds(struct uabi_pollfd *ufds, struct uabi_pollfd *fds, struct asks *a, u64 deadline_ns)
+static s64 wait_with(struct uabi_pollfd *fds, struct asks *a, u64 deadline_ns)
 {
     for (u32 n = 0; n < a->count; n++)
         ask_pollfd(&a->list[n], &fds[n]);
-    s64 result = wait_ready(a, deadline_ns);
+    s64 result = sleep_until_ready(a, deadline_ns);
     put_all(a);
-    for (u32 n = 0; n < a->count && result >= 0; n++) {
-        u16 got = a->list[n].got;
-        if (copy_to_user(&ufds[n].revents, &got, sizeof(got)))
-            result = -EFAULT;
-    }
+    for (u32 n = 0; n < a->count; n++)
+        fds[n].revents = a->list[n].got;
     return result;
 }
 
-static s64 poll_until(struct uabi_pollfd *ufds, u64 count, u64 deadline_ns)
+static __attribute__((noinline)) s64 wait_for(struct uabi_pollfd *fds, u32 count, u64 deadline_ns)
 {
-    struct uabi_pollfd few_fds[FAST], *fds = few_fds;
     struct ask few[FAST];
     struct asks a = {few, count};
+    if (count > FAST && !(a.list = kmalloc(count * sizeof(*a.list))))
+        return -ENOMEM;
+    s64 result = wait_with(fds, &a, deadline_ns);
+    if (count > FAST)
+        kfree(a.list);
+    return result;
+}
+
+/* fds: room for count. timeout_ns is relative; 0: do not wait. */
+static inline s64 poll_copied(struct uabi_pollfd *ufds, struct uabi_pollfd *fds, u32 count, u64 timeout_ns)
+{
+    if (copy_from_user(fds, ufds, count * sizeof(*fds)))
+        return -EFAULT;
+    s64 result = look_once(fds, count);
+    if (!result && timeout_ns)
+        result =
+            wait_for(fds, count, timeout_ns == SLEEP_FOREVER ? SLEEP_FOREVER : deadline_after(timeout_ns));
+    for (u32 n = 0; n < count && result >= 0; n++)
+        if (unlikely(!store16_safe(&ufds[n].revents, fds[n].revents)))
+            result = -EFAULT;
+    return result == -EINTR ? -ERESTART_NOHAND : result;
+}
+
+static __attribute__((noinline)) s64 poll_many(struct uabi_pollfd *ufds, u64 count, u64 timeout_ns)
+{
     if (count > process_rlimit(RLIMIT_NOFILE))
         return -EINVAL;
-    if (count > FAST) {
-        fds = kmalloc(count * sizeof(*fds));
-        a.list = kmalloc(count * sizeof(*a.list));
-    }
-    s64 result = !fds || !a.list                                   ? -ENOMEM
-                 : copy_from_user(fds, ufds, count * sizeof(*fds)) ? -EFAULT
-                                                                   : poll_fds(ufds, fds, &a, deadline_ns);
-    if (count > FAST) {
-        kfree(fds);
-        kfree(a.list);
-    }
+    struct uabi_pollfd *fds = kmalloc(count * sizeof(*fds));
+    if (!fds)
+        return -ENOMEM;
+    s64 result = poll_copied(ufds, fds, count, timeout_ns);
+    kfree(fds);
     return result;
+}
+
+static s64 poll_for(struct uabi_pollfd *ufds, u64 count, u64 timeout_ns)
+{
+    struct uabi_pollfd few[FAST];
+    if (unlikely(count > FAST || count > process_rlimit(RLIMIT_NOFILE)))
+        return poll_many(ufds, count, timeout_ns);
+    return poll_copied(ufds, few, count, timeout_ns);
 }
 
 s64 sys_poll(struct uabi_pollfd *fds, u64 count, s32 timeout_ms)
 {
-    u64 deadline = timeout_ms < 0    ? SLEEP_FOREVER
-                   : timeout_ms == 0 ? 0
-                                     : deadline_after(timeout_ms * NSEC_PER_MSEC);
-    s64 result = poll_until(fds, count, deadline);
-    return result == -EINTR ? -ERESTART_NOHAND : result;
+    return poll_for(fds, count, timeout_ms < 0 ? SLEEP_FOREVER : timeout_ms * NSEC_PER_MSEC);
 }
 
 /* The deadline of an optional timeout; 0: do not wait. */
@@ -158,9 +204,11 @@ s64 sys_ppoll(struct uabi_pollfd *fds, u64 count, struct uabi_timespec *utimeout
         result = signal_temp_mask(set, size);
     if (result)
         return result;
-    result = poll_until(fds, count, deadline);
-    if (result == -EINTR)
-        result = -ERESTART_NOHAND;
+    u64 now = utimeout ? clock_monotonic_ns() : 0;
+    result = poll_for(fds, count,
+                      deadline == SLEEP_FOREVER ? SLEEP_FOREVER
+                      : deadline > now          ? deadline - now
+                                                : 0);
     signal_restore_mask(result);
     write_timeout(utimeout, deadline);
     return result;
