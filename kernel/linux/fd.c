@@ -49,8 +49,12 @@ static void slot_refill(fd_slot *slot, struct file *f)
     __atomic_sub_fetch(&f->refs, STOCK, __ATOMIC_RELEASE); /* the caller has one more: never the last */
 }
 
-struct file *fd_get_slow(fd_slot *slot)
+struct file *fd_get(int fd)
 {
+    struct fd_chunk *c = chunk_of(fd);
+    if (!c)
+        return NULL;
+    fd_slot *slot = &c->slots[(u32)fd % FD_CHUNK];
     fd_slot old = __atomic_load_n(slot, __ATOMIC_ACQUIRE);
     /* The last reference in stock is the slot's own, only taken together with it. */
     while (slot_stock(old) > 1) {
@@ -73,11 +77,6 @@ struct file *fd_get_slow(fd_slot *slot)
     }
     mutex_unlock(&fd_lock);
     return f;
-}
-
-struct file *fd_get(int fd)
-{
-    return fd_get_inline(fd);
 }
 
 struct file *fd_get_io(int fd)

@@ -28,8 +28,6 @@ struct fd_chunk {
 };
 extern struct fd_chunk *fd_chunks[FD_LIMIT_HARD / FD_CHUNK]; /* atomic; all are there: empty ones share one */
 
-struct file *fd_get_slow(fd_slot *slot);
-
 /* What is open in a slot that has references in stock. */
 static inline struct file *fd_slot_file(fd_slot s)
 {
@@ -39,9 +37,10 @@ static inline struct file *fd_slot_file(fd_slot s)
     return f;
 }
 
-/* The file of fd with a reference of the caller's (file_put), or NULL: not open (EBADF). Inline, for the
- * calls that are made most. */
-static inline struct file *fd_get_inline(u32 fd)
+/* The file of fd with a reference of the caller's (file_put), or NULL: not open (EBADF). */
+struct file *fd_get(int fd);
+/* The same for the calls that are made most. NULL: ask fd_get(), it may be open all the same. */
+static inline struct file *fd_get_fast(u32 fd)
 {
     if (unlikely(fd >= FD_LIMIT_HARD))
         return NULL;
@@ -50,9 +49,13 @@ static inline struct file *fd_get_inline(u32 fd)
     if (likely((u16)old >= FD_STOCK_LOW &&
                __atomic_compare_exchange_n(slot, &old, old - 1, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)))
         return fd_slot_file(old);
-    return fd_get_slow(slot);
+    return NULL;
 }
-struct file *fd_get(int fd);
+static inline struct file *fd_get_inline(u32 fd)
+{
+    struct file *f = fd_get_fast(fd);
+    return likely(f) ? f : fd_get(fd);
+}
 /* The same, and NULL too when it was opened with O_PATH: for everything that does I/O. */
 struct file *fd_get_io(int fd);
 

@@ -50,21 +50,58 @@ static s64 one_buffer(int fd, void *buf, u64 len, u64 *pos, bool write)
     return n;
 }
 
-/* Whatever is not the short way. The reference of f is dropped. */
-static __attribute__((noinline)) s64 slow_way(struct file *f, void *buf, u64 len, bool write)
+/* Streams without read_buf, sockets for one: f may be read, the range is checked. The reference is dropped.
+ */
+static s64 read_stream(struct file *f, void *buf, u64 len)
 {
-    if (!f)
-        return -EBADF;
+    struct iov iov = {buf, len};
+    struct iov_iter it;
+    iov_iter_one(&it, &iov, true);
+    s64 n = f->ops->read(f, &it, &f->pos);
+    if (unlikely(vfs_watch_count) && n > 0)
+        file_notify_slow(f, false);
+    file_put(f);
+    return n;
+}
+static s64 write_stream(struct file *f, void *buf, u64 len)
+{
+    struct iov iov = {buf, len};
+    struct iov_iter it;
+    iov_iter_one(&it, &iov, true);
+    s64 n = after_write(f->ops->write(f, &it, &f->pos));
+    if (unlikely(vfs_watch_count) && n > 0)
+        file_notify_slow(f, true);
+    file_put(f);
+    return n;
+}
+
+/* Whatever has no read_buf or write_buf, or cannot be done. The reference of f is dropped. */
+static __attribute__((noinline)) s64 long_way(struct file *f, void *buf, u64 len, bool write)
+{
+    if (f->ops->stream && len <= RW_MAX && user_range((u64)buf, len)) {
+        if (!write && f->ops->read && file_readable(f))
+            return read_stream(f, buf, len);
+        if (write && f->ops->write && file_writable(f))
+            return write_stream(f, buf, len);
+    }
     s64 n = transfer_one(f, buf, len, NULL, write);
     file_put(f);
     return n;
 }
 
+static __attribute__((noinline)) s64 look_up_slowly(int fd, void *buf, u64 len, bool write)
+{
+    struct file *f = fd_get(fd);
+    return f ? long_way(f, buf, len, write) : -EBADF;
+}
+
 s64 sys_read(int fd, void *buf, u64 len)
 {
-    struct file *f = fd_get_inline(fd);
-    if (unlikely(!f || !f->read_buf || len > RW_MAX || !user_range((u64)buf, len)))
-        return slow_way(f, buf, len, false);
+    struct file *f = fd_get_fast(fd);
+    if (unlikely(!f))
+        return look_up_slowly(fd, buf, len, false);
+    if (unlikely(!f->read_buf || len > RW_MAX || !user_range((u64)buf, len)))
+        return long_way(f, buf, len, false);
     s64 n = f->read_buf(f, buf, len);
     if (unlikely(vfs_watch_count) && n > 0)
         file_notify_slow(f, false);
@@ -73,9 +110,11 @@ s64 sys_read(int fd, void *buf, u64 len)
 }
 s64 sys_write(int fd, void *buf, u64 len)
 {
-    struct file *f = fd_get_inline(fd);
-    if (unlikely(!f || !f->write_buf || len > RW_MAX || !user_range((u64)buf, len)))
-        return slow_way(f, buf, len, true);
+    struct file *f = fd_get_fast(fd);
+    if (unlikely(!f))
+        return look_up_slowly(fd, buf, len, true);
+    if (unlikely(!f->write_buf || len > RW_MAX || !user_range((u64)buf, len)))
+        return long_way(f, buf, len, true);
     s64 n = after_write(f->write_buf(f, buf, len));
     if (unlikely(vfs_watch_count) && n > 0)
         file_notify_slow(f, true);

@@ -20,13 +20,11 @@ static inline u64 take(struct eventfd *e)
 {
     u64 old = __atomic_load_n(&e->count, __ATOMIC_SEQ_CST), value;
     do {
-        if (!old)
+        if (unlikely(!old))
             return 0;
         value = unlikely(e->semaphore) ? 1 : old;
-    } while (!__atomic_compare_exchange_n(&e->count, &old, old - value, false, __ATOMIC_SEQ_CST,
-                                          __ATOMIC_SEQ_CST));
-    if (unlikely(waitq_busy(&e->changed)))
-        waitq_wake_all(&e->changed, POLL_OUT);
+    } while (unlikely(!__atomic_compare_exchange_n(&e->count, &old, old - value, false, __ATOMIC_SEQ_CST,
+                                                   __ATOMIC_SEQ_CST)));
     return value;
 }
 
@@ -37,69 +35,87 @@ static inline bool add(struct eventfd *e, u64 value)
     do
         if (unlikely(value > COUNT_MAX - old))
             return false;
-    while (!__atomic_compare_exchange_n(&e->count, &old, old + value, false, __ATOMIC_SEQ_CST,
-                                        __ATOMIC_SEQ_CST));
-    if (unlikely(waitq_busy(&e->changed)) && value)
-        waitq_wake_all(&e->changed, POLL_IN);
+    while (unlikely(!__atomic_compare_exchange_n(&e->count, &old, old + value, false, __ATOMIC_SEQ_CST,
+                                                 __ATOMIC_SEQ_CST)));
     return true;
 }
 
-/* Reads (value: where to) or adds *value, waiting until that is possible: 0, -EAGAIN, -ERESTART. */
-static __attribute__((noinline)) int wait_for(struct file *f, u64 *value, bool write)
+/* Takes (value: where to) or adds *value. False: not possible now. */
+static bool attempt(struct eventfd *e, u64 *value, bool write)
+{
+    if (write ? !add(e, *value) : !(*value = take(e)))
+        return false;
+    if (*value)
+        waitq_wake_all(&e->changed, write ? POLL_IN : POLL_OUT);
+    return true;
+}
+
+/* The same, waiting until it is possible: 0, -EAGAIN (O_NONBLOCK), -ERESTART. */
+static int wait_for(struct file *f, u64 *value, bool write)
 {
     struct eventfd *e = f->private;
     struct waiter w;
-    bool done;
     int err = 0;
-    if (f->flags & O_NONBLOCK)
-        return -EAGAIN;
+    bool done = attempt(e, value, write);
+    if (done || f->flags & O_NONBLOCK)
+        return done ? 0 : -EAGAIN;
     waitq_enter(&e->changed, &w);
-    while (!(done = write ? add(e, *value) : (*value = take(e)) != 0) && !err)
+    while (!(done = attempt(e, value, write)) && !err)
         err = sched_sleep(SLEEP_FOREVER, SLEEP_INTERRUPTIBLE);
     waitq_leave(&e->changed, &w);
-    return done ? 0 : err == -EINTR ? -ERESTART : err;
+    return done ? 0 : -ERESTART;
+}
+
+static __attribute__((noinline)) ssize_t read_slowly(struct file *f, void *buf)
+{
+    u64 value;
+    int err = wait_for(f, &value, false);
+    return err ? err : store64_safe(buf, value) ? (ssize_t)sizeof(value) : -EFAULT;
+}
+
+static __attribute__((noinline)) ssize_t write_slowly(struct file *f, u64 value)
+{
+    int err = value > COUNT_MAX ? -EINVAL : wait_for(f, &value, true);
+    return err ? err : (ssize_t)sizeof(value);
+}
+
+/* Returns result, after waking who waits. */
+static __attribute__((noinline)) ssize_t wake(struct eventfd *e, u32 events, ssize_t result)
+{
+    waitq_wake_all(&e->changed, events);
+    return result;
 }
 
 static ssize_t eventfd_read_buf(struct file *f, void *buf, size_t len)
 {
+    struct eventfd *e = f->private;
     if (unlikely(len < sizeof(u64)))
         return -EINVAL;
-    u64 value = take(f->private);
-    if (unlikely(!value)) {
-        int err = wait_for(f, &value, false);
-        if (err)
-            return err;
-    }
-    return likely(store64_safe(buf, value)) ? (ssize_t)sizeof(value) : -EFAULT;
-}
-
-static ssize_t add_value(struct file *f, u64 value)
-{
-    if (unlikely(value > COUNT_MAX))
-        return -EINVAL;
-    if (unlikely(!add(f->private, value))) {
-        int err = wait_for(f, &value, true);
-        if (err)
-            return err;
-    }
-    return sizeof(value);
+    u64 value = take(e);
+    if (unlikely(!value))
+        return read_slowly(f, buf);
+    ssize_t result = likely(store64_safe(buf, value)) ? (ssize_t)sizeof(value) : -EFAULT;
+    return unlikely(waitq_busy(&e->changed)) ? wake(e, POLL_OUT, result) : result;
 }
 
 static ssize_t eventfd_write_buf(struct file *f, const void *buf, size_t len)
 {
+    struct eventfd *e = f->private;
     u64 value;
     if (unlikely(len < sizeof(value)))
         return -EINVAL;
-    return likely(load64_safe(&value, buf)) ? add_value(f, value) : -EFAULT;
+    if (unlikely(!load64_safe(&value, buf)))
+        return -EFAULT;
+    if (unlikely(!add(e, value)))
+        return write_slowly(f, value);
+    return unlikely(waitq_busy(&e->changed)) && value ? wake(e, POLL_IN, sizeof(value))
+                                                      : (ssize_t)sizeof(value);
 }
 
 static ssize_t eventfd_read(struct file *f, struct iov_iter *it, u64 *pos)
 {
     u64 value;
-    if (it->left < sizeof(value))
-        return -EINVAL;
-    value = take(f->private);
-    int err = value ? 0 : wait_for(f, &value, false);
+    int err = it->left < sizeof(value) ? -EINVAL : wait_for(f, &value, false);
     if (err)
         return err;
     return iov_to(it, &value, sizeof(value)) == sizeof(value) ? (ssize_t)sizeof(value) : -EFAULT;
@@ -110,7 +126,7 @@ static ssize_t eventfd_write(struct file *f, struct iov_iter *it, u64 *pos)
     u64 value;
     if (it->left < sizeof(value))
         return -EINVAL;
-    return iov_from(it, &value, sizeof(value)) == sizeof(value) ? add_value(f, value) : -EFAULT;
+    return iov_from(it, &value, sizeof(value)) == sizeof(value) ? write_slowly(f, value) : -EFAULT;
 }
 
 static u32 eventfd_poll(struct file *f)
