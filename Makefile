@@ -40,8 +40,11 @@ $(MUSL)/.unpacked: tools/fetch-source | $(B)/.deps
 
 LWIP_VERSION := 2.1.3+dfsg1
 LWIP := $(B)/third-party/lwip-$(LWIP_VERSION)
-$(LWIP)/.unpacked: tools/fetch-source | $(B)/.deps
+$(LWIP)/.unpacked: tools/fetch-source net/lwip/lwip.patch | $(B)/.deps
+	rm -rf $(LWIP)
 	tools/fetch-source lwip $(LWIP_VERSION) $(B)/third-party
+	find $(LWIP)/src -name '*.[ch]' -exec sed -i 's/\r$$//' {} +
+	patch -s -p1 -d $(LWIP) <net/lwip/lwip.patch
 	@touch $@
 
 UNWIND_VERSION := 1.6.2
@@ -110,7 +113,7 @@ LWIP_C := $(addprefix src/core/,def.c inet_chksum.c init.c ip.c mem.c memp.c net
 LWIP_O := $(LWIP_C:%.c=$(B)/lwip/%.o)
 LWIP_INCLUDE := -Inet/lwip -I$(LWIP)/src/include
 $(LWIP_C:%=$(LWIP)/%): $(LWIP)/.unpacked ;
-$(B)/lwip/%.o: $(LWIP)/%.c net/lwip/lwipopts.h net/lwip/arch/cc.h
+$(B)/lwip/%.o: $(LWIP)/%.c net/lwip/lwipopts.h net/lwip/arch/cc.h net/lwip/lwip.patch
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(filter-out $(WARN),$(KERNEL_CFLAGS)) -w $(LWIP_INCLUDE) -c $< -o $@
 $(B)/net/%.o: KERNEL_CFLAGS += $(LWIP_INCLUDE)
@@ -302,9 +305,15 @@ $(B)/benchmarks/sched: benchmarks/sched/sched.c $(B)/.deps
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) -static -O1 -pthread -Wall -Wextra -Werror -Wno-unused-parameter $< -o $@
 
-bench: all $(B)/benchmarks/boot/Boot.jar $(B)/benchmarks/boot/entry $(B)/benchmarks/boot/idle $(B)/benchmarks/micro $(B)/benchmarks/sched
+$(B)/benchmarks/net/loopback: benchmarks/net/loopback.c $(B)/.deps
+	@mkdir -p $(@D)
+	$(call say,CC)$(CC) -static -O1 -pthread -Wall -Wextra -Werror -Wno-unused-parameter $< -o $@
+
+bench: all $(B)/benchmarks/boot/Boot.jar $(B)/benchmarks/boot/entry $(B)/benchmarks/boot/idle $(B)/benchmarks/micro $(B)/benchmarks/sched \
+		$(B)/benchmarks/net/loopback
 	benchmarks/boot/run
 	benchmarks/micro/run
 	benchmarks/sched/run
+	benchmarks/net/run
 
 include tests/tests.mk

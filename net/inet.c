@@ -1,5 +1,5 @@
 /* What TCP and UDP sockets share. */
-#include "net/inet.h"
+#include "net/direct.h"
 
 #include "lwip/netif.h"
 
@@ -95,7 +95,10 @@ void inet_free(struct inet_socket *s)
     core_enter();
     inet_drop_inbox(s);
     core_leave();
-    kfree(s);
+    if (direct_is(s))
+        direct_free(s);
+    else
+        kfree(s);
 }
 
 struct packet *inet_first(struct inet_socket *s)
@@ -265,9 +268,7 @@ int inet_wait(struct inet_socket *s, u32 flags, u64 deadline_ns)
 
 int inet_take_error(struct inet_socket *s)
 {
-    int err = -s->error;
-    s->error = 0;
-    return err;
+    return -__atomic_exchange_n(&s->error, 0, __ATOMIC_RELAXED);
 }
 
 struct waitq *inet_pollq(struct socket *base)
@@ -447,6 +448,10 @@ s64 inet_ioctl(struct socket *base, u32 cmd, u64 arg)
     s32 bytes = 0;
     if (cmd != FIONREAD_CMD && cmd != OUTQ_CMD)
         return -ENOTTY; /* the socket layer asks ifconf_ioctl */
+    if (direct_is(s)) {
+        bytes = direct_pending(s, cmd == OUTQ_CMD);
+        return inet_put(arg, &bytes, sizeof(bytes));
+    }
     core_enter();
     int err = s->state == S_LISTENING ? -EINVAL : 0;
     if (cmd == OUTQ_CMD && s->tcp && !err)

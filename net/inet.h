@@ -53,7 +53,9 @@ struct packet {
 struct inet_socket {
     struct socket base;
     struct waitq changed;
-    struct mutex reader; /* held while a stream's bytes are copied out; not while waiting */
+    struct mutex reader;   /* held while a stream's bytes are copied out; not while waiting */
+    struct direct *direct; /* atomic: the connection to ourselves that s is an end of (direct.h); set once */
+    u32 direct_side;
 
     /* Guarded by the core. */
     enum inet_state state;

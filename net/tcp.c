@@ -1,12 +1,12 @@
 /* SOCK_STREAM: TCP (tcp(7)), over lwIP's tcp_pcb. */
 #include "lwip/priv/tcp_priv.h"
-#include "net/inet.h"
+#include "net/direct.h"
 
 #define CHUNK_SMALL 1024u  /* bytes a small send copies through the stack */
 #define CHUNK       16384u /* a large one, through the heap */
 #define VIEWS       16     /* pieces copied out at a time */
 #define SND_LOW     2048u  /* room that makes a socket writable */
-#define BACKLOG_MAX 255    /* lwIP counts in a byte */
+#define BACKLOG_MAX 4096   /* Linux's net.core.somaxconn */
 
 static err_t on_receive(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err);
 static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t len);
@@ -142,6 +142,21 @@ static err_t on_connected(void *arg, struct tcp_pcb *pcb, err_t err)
     return ERR_OK;
 }
 
+/* The other end of pcb, when it is a socket of ours that has sent nothing yet; else NULL. */
+static struct inet_socket *other_end(const struct tcp_pcb *pcb)
+{
+    struct tcp_pcb *p = ip_addr_isloopback(&pcb->remote_ip) || ip_addr_cmp(&pcb->remote_ip, &pcb->local_ip)
+                            ? tcp_active_pcbs
+                            : NULL;
+    while (p && !(p->local_port == pcb->remote_port && p->remote_port == pcb->local_port &&
+                  ip_addr_cmp(&p->local_ip, &pcb->remote_ip) && ip_addr_cmp(&p->remote_ip, &pcb->local_ip)))
+        p = p->next;
+    struct inet_socket *s = p && p->recv == on_receive ? p->callback_arg : NULL;
+    return s && s->state == S_ESTABLISHED && !s->send_shut && !direct_is(s) && !p->unsent && !p->unacked
+               ? s
+               : NULL;
+}
+
 static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
 {
     struct inet_socket *listener = arg;
@@ -160,6 +175,9 @@ static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
     attach(s, pcb);
     keep_names(s);
     tcp_backlog_delayed(pcb);
+    struct inet_socket *other = other_end(pcb);
+    if (other)
+        direct_join(other, s);
     list_push_back(&listener->backlog, &s->waiting_link);
     inet_wake(listener, POLL_IN);
     return ERR_OK;
@@ -217,7 +235,7 @@ static int tcp_bind_op(struct socket *base, const struct socket_address *a)
 
 static int listen_locked(struct inet_socket *s, int backlog)
 {
-    u8 room =
+    u16 room =
         backlog < 1 || backlog > BACKLOG_MAX ? (backlog < 1 && backlog >= 0 ? 1 : BACKLOG_MAX) : backlog;
     err_t err = ERR_OK;
     if (s->state == S_LISTENING) {
@@ -415,16 +433,14 @@ static s64 write_bytes(struct inet_socket *s, const u8 *bytes, size_t n, u32 fla
     return done ? (s64)done : room;
 }
 
-static ssize_t tcp_send_op(struct socket *base, struct socket_message *m)
+/* Through lwIP. */
+static ssize_t send_segments(struct inet_socket *s, struct socket_message *m)
 {
-    struct inet_socket *s = inet_of(base);
-    u64 deadline = socket_deadline(base->send_timeout_ns);
+    u64 deadline = socket_deadline(s->base.send_timeout_ns);
     u8 small[CHUNK_SMALL], *bytes = m->it->left <= CHUNK_SMALL ? small : kmalloc(CHUNK);
     size_t room = bytes == small ? CHUNK_SMALL : CHUNK;
     ssize_t done = 0, n = 0;
-    if (m->flags & SOCKET_OOB)
-        n = -EOPNOTSUPP;
-    else if (!bytes)
+    if (!bytes)
         n = -ENOMEM;
     while (!n && m->it->left) {
         ssize_t got = iov_from(m->it, bytes, MIN(room, m->it->left));
@@ -441,6 +457,25 @@ static ssize_t tcp_send_op(struct socket *base, struct socket_message *m)
     if (bytes != small)
         kfree(bytes);
     return done ? done : n;
+}
+
+static ssize_t tcp_send_op(struct socket *base, struct socket_message *m)
+{
+    struct inet_socket *s = inet_of(base);
+    bool rest = true;
+    ssize_t n = 0;
+    if (m->flags & SOCKET_OOB)
+        return -EOPNOTSUPP;
+    if (!direct_is(s) && s->state == S_CONNECTING) { /* how its bytes go is not known yet */
+        core_enter();
+        n = wait_writable(s, m->flags, socket_deadline(base->send_timeout_ns), false);
+        core_leave();
+        if (n < 0)
+            return n;
+    }
+    if (direct_is(s))
+        n = direct_send(s, m, &rest);
+    return rest && n <= 0 ? send_segments(s, m) : n;
 }
 
 /* ---- receiving ---- */
@@ -524,7 +559,7 @@ static int wait_readable(struct inet_socket *s, u32 flags, u64 deadline)
 {
     int err = 0;
     for (;;) {
-        if (!list_empty(&s->inbox))
+        if (!list_empty(&s->inbox) || direct_is(s))
             return 1;
         if (s->error)
             return inet_take_error(s);
@@ -540,16 +575,12 @@ static int wait_readable(struct inet_socket *s, u32 flags, u64 deadline)
     }
 }
 
-static ssize_t tcp_receive_op(struct socket *base, struct socket_message *m)
+/* What came in segments. */
+static ssize_t receive_segments(struct inet_socket *s, struct socket_message *m)
 {
-    struct inet_socket *s = inet_of(base);
-    u64 deadline = socket_deadline(base->receive_timeout_ns);
+    u64 deadline = socket_deadline(s->base.receive_timeout_ns);
     bool peek = m->flags & SOCKET_PEEK, all = m->flags & SOCKET_WAITALL && !peek;
     ssize_t done = 0, n = 0;
-    if (m->flags & SOCKET_OOB)
-        return -EINVAL;
-    if (m->flags & SOCKET_ERRQUEUE)
-        return -EAGAIN;
     do {
         u32 flags = m->flags | (done && !all ? SOCKET_DONTWAIT : 0);
         core_enter();
@@ -557,35 +588,58 @@ static ssize_t tcp_receive_op(struct socket *base, struct socket_message *m)
         core_leave();
         if (n <= 0 || !m->it->left)
             break;
+        if (direct_is(s))
+            return direct_receive(s, m);
         n = copy_out(s, m->it, peek, m->flags & SOCKET_TRUNC);
         done += MAX(n, 0);
     } while (n >= 0 && m->it->left && !peek);
-    if (m->address)
-        m->address->len = 0;
     return done ? done : MIN(n, 0);
 }
 
+static ssize_t tcp_receive_op(struct socket *base, struct socket_message *m)
+{
+    struct inet_socket *s = inet_of(base);
+    if (m->address)
+        m->address->len = 0;
+    if (m->flags & SOCKET_OOB)
+        return -EINVAL;
+    if (m->flags & SOCKET_ERRQUEUE)
+        return -EAGAIN;
+    return direct_is(s) ? direct_receive(s, m) : receive_segments(s, m);
+}
+
 /* ---- poll, shutdown, close ---- */
+
+/* events: what the buffers say. */
+static u32 stream_events(const struct inet_socket *s, u32 events)
+{
+    bool end = s->peer_end || s->receive_shut;
+    if (end)
+        events |= POLL_IN | POLL_RDHUP;
+    if (s->state == S_FRESH || s->state == S_CLOSED || (end && s->send_shut))
+        events |= POLL_HUP;
+    if (s->state == S_FRESH || s->state == S_CLOSED || s->send_shut)
+        events |= POLL_OUT;
+    if (s->error)
+        events |= POLL_ERR;
+    return events;
+}
 
 static u32 tcp_poll_op(struct socket *base)
 {
     struct inet_socket *s = inet_of(base);
     u32 events = 0;
+    if (direct_is(s))
+        return stream_events(s, direct_poll(s));
     core_enter();
     if (s->state == S_LISTENING) {
         events = list_empty(&s->backlog) ? 0 : POLL_IN;
     } else {
-        bool end = s->peer_end || s->receive_shut;
-        if (!list_empty(&s->inbox) || end)
+        if (!list_empty(&s->inbox))
             events |= POLL_IN;
-        if (end)
-            events |= POLL_RDHUP;
-        if (s->state == S_FRESH || s->state == S_CLOSED || (end && s->send_shut))
-            events |= POLL_HUP;
-        if (s->error)
-            events |= POLL_ERR;
-        if (s->state != S_CONNECTING && (!s->tcp || s->send_shut || tcp_sndbuf(s->tcp) >= SND_LOW))
+        if (s->state == S_ESTABLISHED && s->tcp && tcp_sndbuf(s->tcp) >= SND_LOW)
             events |= POLL_OUT;
+        events = stream_events(s, events);
     }
     core_leave();
     return events;
@@ -600,7 +654,12 @@ static void drop_backlog(struct inet_socket *s)
         if (pcb)
             tcp_abort(pcb);
         inet_drop_inbox(waiting);
-        kfree(waiting);
+        if (direct_is(waiting)) {
+            direct_close(waiting);
+            direct_free(waiting);
+        } else {
+            kfree(waiting);
+        }
     }
 }
 
@@ -616,7 +675,7 @@ static int shutdown_locked(struct inet_socket *s, bool receive, bool send)
     if (s->state != S_ESTABLISHED)
         return -ENOTCONN;
     s->receive_shut |= receive;
-    if (!send || s->send_shut)
+    if (!send || (s->send_shut && !direct_is(s)))
         return 0;
     s->send_shut = true;
     if (s->tcp)
@@ -629,6 +688,8 @@ static int shutdown_locked(struct inet_socket *s, bool receive, bool send)
 static int tcp_shutdown_op(struct socket *base, bool receive, bool send)
 {
     struct inet_socket *s = inet_of(base);
+    if (direct_is(s) && send)
+        direct_end_send(s);
     core_enter();
     int err = shutdown_locked(s, receive, send);
     inet_wake(s, 0);
@@ -650,14 +711,14 @@ static void linger(struct inet_socket *s, u32 seconds)
     }
 }
 
-static void close_locked(struct inet_socket *s)
+static void close_locked(struct inet_socket *s, bool unread)
 {
     struct linger l;
     memcpy(&l, &s->base.linger, sizeof(l));
     bool was_listening = s->state == S_LISTENING;
     if (s->state == S_ESTABLISHED && l.on && l.seconds > 0)
         linger(s, l.seconds);
-    bool reset = s->state == S_ESTABLISHED && ((l.on && !l.seconds) || !list_empty(&s->inbox));
+    bool reset = s->state == S_ESTABLISHED && ((l.on && !l.seconds) || unread || !list_empty(&s->inbox));
     struct tcp_pcb *pcb = detach(s);
     if (pcb && (reset || tcp_close(pcb) != ERR_OK))
         tcp_abort(pcb);
@@ -668,8 +729,9 @@ static void close_locked(struct inet_socket *s)
 static void tcp_release_op(struct socket *base)
 {
     struct inet_socket *s = inet_of(base);
+    bool unread = direct_is(s) && direct_close(s);
     core_enter();
-    close_locked(s);
+    close_locked(s, unread);
     core_leave();
     inet_free(s);
 }

@@ -198,18 +198,27 @@ static u32 block_order(size_t size)
     return size <= PAGE_SIZE ? 0 : 64 - __builtin_clzl((size - 1) >> PAGE_SHIFT);
 }
 
+static void *block_alloc(size_t size, u32 flags)
+{
+    u32 order = block_order(size);
+    struct page *page = order <= ORDER_MAX ? page_alloc(order, PAGE_KERNEL, flags) : NULL;
+    if (!page)
+        return NULL;
+    page->slab_class = 0;
+    return page_to_virt(page);
+}
+
 void *kmalloc(size_t size)
 {
-    if (size > class_size[HEAP_CLASSES - 1]) {
-        u32 order = block_order(size);
-        struct page *page = order <= ORDER_MAX ? page_alloc(order, PAGE_KERNEL, PHYS_ZERO) : NULL;
-        if (!page)
-            return NULL;
-        page->slab_class = 0;
-        return page_to_virt(page);
-    }
+    if (size > class_size[HEAP_CLASSES - 1])
+        return block_alloc(size, PHYS_ZERO);
     void *p = class_alloc(class_of(size));
     return p ? memset(p, 0, ALIGN_UP(MAX(size, 1), 16)) : NULL;
+}
+
+void *kmalloc_raw(size_t size)
+{
+    return size > class_size[HEAP_CLASSES - 1] ? block_alloc(size, 0) : class_alloc(class_of(size));
 }
 
 void kfree(void *p)

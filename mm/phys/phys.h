@@ -129,6 +129,8 @@ void phys_register_reclaim(u32 priority, u64 (*reclaim)(u64 want));
 /* Zeroed memory, aligned to 16 bytes (sizes of a power of two and at least 64: to their size up to a page).
  * NULL when memory ran out. May sleep. */
 void *kmalloc(size_t size);
+/* The same, with whatever was there before: for buffers that are about to be filled. */
+void *kmalloc_raw(size_t size);
 /* p may be NULL. */
 void kfree(void *p);
 /* Keeps the first min(old, new) bytes; NULL (and p untouched) when memory ran out. */

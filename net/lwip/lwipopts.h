@@ -62,6 +62,7 @@
 #define TCP_SND_QUEUELEN           16384
 #define TCP_SNDLOWAT               32768
 #define TCP_SNDQUEUELOWAT          (TCP_SND_QUEUELEN / 4)
+#define TCP_MSL                    30000 /* TIME_WAIT lasts a minute, as Linux's */
 #define TCP_QUEUE_OOSEQ            1
 #define TCP_OOSEQ_MAX_BYTES        TCP_WND
 #define LWIP_TCP_SACK_OUT          1
@@ -91,6 +92,7 @@ unsigned net_random(void);
 
 /* Initial sequence numbers nobody can guess (RFC 6528). */
 #define LWIP_HOOK_TCP_ISN(local_ip, local_port, remote_ip, remote_port) net_random()
+#define LWIP_HOOK_TCP_FIND(src, dest) NULL
 /* Name servers out of DHCP: netif.c. */
 struct pbuf;
 void net_dhcp_option(unsigned option, unsigned len, struct pbuf *p, unsigned offset);

@@ -31,7 +31,7 @@
 
 /* mem.c's allocator: the kernel heap. */
 #include "mm/phys/phys.h"
-#define mem_clib_malloc          kmalloc
+#define mem_clib_malloc          kmalloc_raw
 #define mem_clib_free            kfree
 #define mem_clib_calloc(n, size) kmalloc((n) * (size))
 

@@ -1,0 +1,349 @@
+#include "net/direct.h"
+
+#define PIECE_SMALL (2048u - sizeof(struct piece))
+#define PIECE_LARGE (32768u - sizeof(struct piece))
+
+/* A stretch of a buffer: bytes[begin .. end) wait. */
+struct piece {
+    struct piece *next;
+    u32 begin, end, room;
+    u8 bytes[];
+};
+
+/* What goes to one end; the pair's mutex. */
+struct inbound {
+    struct piece *first, *last;
+    u32 bytes;
+    bool want_room; /* the sender waits, or was told by poll that it must */
+};
+
+struct direct {
+    struct mutex lock;
+    struct inbound to[2];
+    bool closed[2];
+    struct inet_socket *ends[2]; /* memory stays until both are freed */
+    u32 refs;                    /* atomic */
+};
+
+void direct_join(struct inet_socket *a, struct inet_socket *b)
+{
+    struct direct *d = kmalloc(sizeof(*d));
+    if (!d)
+        return;
+    d->ends[0] = a;
+    d->ends[1] = b;
+    d->refs = 2;
+    b->direct_side = 1;
+    __atomic_store_n(&a->direct, d, __ATOMIC_RELEASE);
+    __atomic_store_n(&b->direct, d, __ATOMIC_RELEASE);
+}
+
+static void drop_bytes(struct inbound *in)
+{
+    while (in->first) {
+        struct piece *next = in->first->next;
+        kfree(in->first);
+        in->first = next;
+    }
+    in->last = NULL;
+    in->bytes = 0;
+}
+
+void direct_free(struct inet_socket *s)
+{
+    struct direct *d = s->direct;
+    if (__atomic_sub_fetch(&d->refs, 1, __ATOMIC_ACQ_REL))
+        return;
+    drop_bytes(&d->to[0]);
+    drop_bytes(&d->to[1]);
+    kfree(d->ends[0]);
+    kfree(d->ends[1]);
+    kfree(d);
+}
+
+/* ---- buffers: the pair's mutex held ---- */
+
+static struct piece *writable_piece(struct inbound *in, size_t n)
+{
+    struct piece *p = in->last;
+    if (p && p->end < p->room)
+        return p;
+    u32 room = n <= PIECE_SMALL ? PIECE_SMALL : PIECE_LARGE;
+    p = kmalloc_raw(sizeof(*p) + room);
+    if (!p)
+        return NULL;
+    p->next = NULL;
+    p->begin = p->end = 0;
+    p->room = room;
+    if (in->last)
+        in->last->next = p;
+    else
+        in->first = p;
+    in->last = p;
+    return p;
+}
+
+/* Bytes taken from it, at most n; -ENOBUFS, -EFAULT. */
+static ssize_t put(struct inbound *in, struct iov_iter *it, size_t n)
+{
+    ssize_t done = 0, got = 0;
+    while (n) {
+        struct piece *p = writable_piece(in, n);
+        if (!p)
+            return done ? done : -ENOBUFS;
+        got = iov_from(it, p->bytes + p->end, MIN(n, (size_t)(p->room - p->end)));
+        if (got <= 0)
+            return done ? done : got;
+        p->end += got;
+        in->bytes += got;
+        done += got;
+        n -= got;
+    }
+    return done;
+}
+
+/* The first piece is empty. One small one is kept for the next bytes. */
+static void retire_piece(struct inbound *in)
+{
+    struct piece *p = in->first;
+    p->begin = p->end = 0;
+    if (p == in->last && p->room == PIECE_SMALL)
+        return;
+    in->first = p->next;
+    if (!in->first)
+        in->last = NULL;
+    kfree(p);
+}
+
+/* discard: the bytes are thrown away instead (tcp(7), MSG_TRUNC). */
+static ssize_t get(struct inbound *in, struct iov_iter *it, bool discard)
+{
+    ssize_t done = 0, got;
+    while (in->bytes && it->left) {
+        struct piece *p = in->first;
+        if (discard) {
+            got = MIN(it->left, (size_t)(p->end - p->begin));
+            it->left -= got;
+        } else {
+            got = iov_to(it, p->bytes + p->begin, p->end - p->begin);
+        }
+        if (got <= 0)
+            return done ? done : got;
+        p->begin += got;
+        in->bytes -= got;
+        done += got;
+        if (p->begin == p->end)
+            retire_piece(in);
+    }
+    return done;
+}
+
+static ssize_t peek(struct inbound *in, struct iov_iter *it)
+{
+    ssize_t done = 0, got;
+    for (struct piece *p = in->first; p && it->left && p->begin < p->end; p = p->next) {
+        got = iov_to(it, p->bytes + p->begin, p->end - p->begin);
+        if (got <= 0)
+            return done ? done : got;
+        done += got;
+    }
+    return done;
+}
+
+/* ---- both directions ---- */
+
+static struct inbound *to_me(struct inet_socket *s)
+{
+    return &s->direct->to[s->direct_side];
+}
+static struct inbound *to_peer(struct inet_socket *s)
+{
+    return &s->direct->to[!s->direct_side];
+}
+static struct inet_socket *peer_of(struct inet_socket *s)
+{
+    return s->direct->ends[!s->direct_side];
+}
+
+/* Bytes that may wait on their way from s. */
+static u32 limit_of(struct inet_socket *s)
+{
+    return __atomic_load_n(&s->base.send_buffer, __ATOMIC_RELAXED) +
+           __atomic_load_n(&peer_of(s)->base.receive_buffer, __ATOMIC_RELAXED);
+}
+
+static bool roomy(u32 used, u32 limit)
+{
+    return used <= limit / 3 * 2;
+}
+
+static int take_error(struct inet_socket *s)
+{
+    return -__atomic_exchange_n(&s->error, 0, __ATOMIC_RELAXED);
+}
+
+/* Has anything happened that a sender or receiver must look at? */
+static bool told(struct inet_socket *s, bool sending)
+{
+    return __atomic_load_n(&s->error, __ATOMIC_RELAXED) || s->state != S_ESTABLISHED ||
+           (sending ? s->send_shut || s->direct->closed[!s->direct_side] : s->peer_end || s->receive_shut);
+}
+
+/* Sleeps once; the mutex is dropped meanwhile. Errors as inet_wait's. */
+static int wait(struct inet_socket *s, bool sending, u32 flags, u64 deadline)
+{
+    struct direct *d = s->direct;
+    struct waiter w;
+    int err = 0;
+    if (flags & SOCKET_DONTWAIT)
+        return -EAGAIN;
+    waitq_enter(&s->changed, &w);
+    if (!told(s, sending)) {
+        mutex_unlock(&d->lock);
+        err = sched_sleep(deadline, SLEEP_INTERRUPTIBLE);
+        mutex_lock(&d->lock);
+    }
+    waitq_leave(&s->changed, &w);
+    return err == -EINTR ? -ERESTART : err == -ETIMEDOUT ? -EAGAIN : err;
+}
+
+/* ---- sending ---- */
+
+/* Stores what fits now, once there is room: bytes, 0 (peer gone), or why not. */
+static ssize_t send_some(struct inet_socket *s, struct socket_message *m, u64 deadline)
+{
+    struct inbound *in = to_peer(s);
+    int err = 0;
+    for (;;) {
+        if (s->error)
+            return take_error(s);
+        if (s->send_shut || s->state != S_ESTABLISHED)
+            return -EPIPE;
+        if (s->direct->closed[!s->direct_side])
+            return 0;
+        u32 limit = limit_of(s);
+        if (in->bytes < limit && (!in->want_room || roomy(in->bytes, limit))) {
+            in->want_room = false;
+            return put(in, m->it, MIN(m->it->left, (size_t)(limit - in->bytes)));
+        }
+        in->want_room = true;
+        if (err)
+            return err;
+        err = wait(s, true, m->flags, deadline);
+    }
+}
+
+ssize_t direct_send(struct inet_socket *s, struct socket_message *m, bool *rest)
+{
+    struct direct *d = s->direct;
+    struct inet_socket *peer = peer_of(s);
+    ssize_t done = 0, n = 0;
+    u64 deadline = socket_deadline(s->base.send_timeout_ns);
+    *rest = false;
+    mutex_lock(&d->lock);
+    for (bool first = m->it->left; first || (n > 0 && m->it->left); first = false) {
+        n = send_some(s, m, deadline);
+        done += MAX(n, 0);
+        if (n > 0 && __atomic_load_n(&peer->receive_shut, __ATOMIC_RELAXED))
+            drop_bytes(to_peer(s)); /* nobody will read them */
+        if (n > 0 && m->it->left) { /* the receiver first, or nobody makes room */
+            mutex_unlock(&d->lock);
+            inet_wake(peer, POLL_IN);
+            mutex_lock(&d->lock);
+        }
+    }
+    *rest = !n && m->it->left;
+    mutex_unlock(&d->lock);
+    if (done)
+        inet_wake(peer, POLL_IN);
+    return done ? done : n;
+}
+
+/* ---- receiving ---- */
+
+/* Bytes, 0 at the end, or why not. */
+static ssize_t receive_some(struct inet_socket *s, struct socket_message *m, u32 flags, u64 deadline)
+{
+    struct inbound *in = to_me(s);
+    int err = 0;
+    for (;;) {
+        if (in->bytes)
+            return flags & SOCKET_PEEK ? peek(in, m->it) : get(in, m->it, flags & SOCKET_TRUNC);
+        if (s->error)
+            return take_error(s);
+        if (s->peer_end || s->receive_shut || s->state != S_ESTABLISHED)
+            return 0;
+        if (err)
+            return err;
+        err = wait(s, false, flags, deadline);
+    }
+}
+
+ssize_t direct_receive(struct inet_socket *s, struct socket_message *m)
+{
+    struct direct *d = s->direct;
+    struct inbound *in = to_me(s);
+    bool all = m->flags & SOCKET_WAITALL && !(m->flags & SOCKET_PEEK), room = false;
+    u64 deadline = socket_deadline(s->base.receive_timeout_ns);
+    ssize_t done = 0, n;
+    mutex_lock(&d->lock);
+    do {
+        n = receive_some(s, m, m->flags, deadline);
+        done += MAX(n, 0);
+        room = in->want_room && roomy(in->bytes, limit_of(peer_of(s)));
+        if (room)
+            in->want_room = false;
+        if (room && all && m->it->left) {
+            mutex_unlock(&d->lock);
+            inet_wake(peer_of(s), POLL_OUT);
+            mutex_lock(&d->lock);
+        }
+    } while (n > 0 && all && m->it->left);
+    mutex_unlock(&d->lock);
+    if (room)
+        inet_wake(peer_of(s), POLL_OUT);
+    return done ? done : n;
+}
+
+/* ---- the rest ---- */
+
+u32 direct_poll(struct inet_socket *s)
+{
+    struct direct *d = s->direct;
+    mutex_lock(&d->lock);
+    u32 events = to_me(s)->bytes ? POLL_IN : 0;
+    if (d->closed[!s->direct_side] || roomy(to_peer(s)->bytes, limit_of(s)))
+        events |= POLL_OUT;
+    else
+        to_peer(s)->want_room = true;
+    mutex_unlock(&d->lock);
+    return events;
+}
+
+u32 direct_pending(struct inet_socket *s, bool out)
+{
+    struct direct *d = s->direct;
+    mutex_lock(&d->lock);
+    u32 bytes = out ? to_peer(s)->bytes : to_me(s)->bytes, theirs = peer_of(s)->base.receive_buffer;
+    mutex_unlock(&d->lock);
+    return !out ? bytes : bytes > theirs ? bytes - theirs : 0;
+}
+
+void direct_end_send(struct inet_socket *s)
+{
+    mutex_lock(&s->direct->lock);
+    s->send_shut = true;
+    mutex_unlock(&s->direct->lock);
+}
+
+bool direct_close(struct inet_socket *s)
+{
+    struct direct *d = s->direct;
+    mutex_lock(&d->lock);
+    bool unread = to_me(s)->bytes;
+    drop_bytes(to_me(s));
+    d->closed[s->direct_side] = true;
+    mutex_unlock(&d->lock);
+    inet_wake(peer_of(s), POLL_OUT); /* who waits for room goes on by lwIP */
+    return unread;
+}
