@@ -92,7 +92,7 @@ unsigned net_random(void);
 
 /* Initial sequence numbers nobody can guess (RFC 6528). */
 #define LWIP_HOOK_TCP_ISN(local_ip, local_port, remote_ip, remote_port) net_random()
-#define LWIP_HOOK_TCP_FIND(src, dest) NULL
+#define LWIP_HOOK_TCP_FIND(src, dest)                                   NULL
 /* Name servers out of DHCP: netif.c. */
 struct pbuf;
 void net_dhcp_option(unsigned option, unsigned len, struct pbuf *p, unsigned offset);
