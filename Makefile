@@ -281,6 +281,8 @@ check: $(B)/.deps
 
 # ---- benchmarks ----------------------------------------------------------------------------------------------------
 
+PACKAGES += wrk libnetty-java
+
 $(B)/benchmarks/boot/Boot.jar: benchmarks/boot/Boot.java $(B)/.deps
 	@mkdir -p $(@D)/classes
 	javac --release 17 -d $(@D)/classes $<
@@ -305,15 +307,26 @@ $(B)/benchmarks/sched: benchmarks/sched/sched.c $(B)/.deps
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) -static -O1 -pthread -Wall -Wextra -Werror -Wno-unused-parameter $< -o $@
 
-$(B)/benchmarks/net/loopback: benchmarks/net/loopback.c $(B)/.deps
+$(B)/benchmarks/count.so: benchmarks/lib/count.c $(B)/.deps
+	@mkdir -p $(@D)
+	$(call say,CC)$(CC) -shared -fPIC -fvisibility=hidden -O2 -Wall -Wextra -Werror $< -o $@
+
+NETTY_JARS := $(patsubst %,/usr/share/java/netty-%.jar,buffer codec codec-http common handler resolver transport)
+SPACE := $(subst ,, )
+$(B)/benchmarks/net/%.jar: benchmarks/net/%.java $(B)/.deps
+	@mkdir -p $(@D)/$*
+	$(JDK)/bin/javac --release 17 -cp $(subst $(SPACE),:,$(NETTY_JARS)) -d $(@D)/$* $<
+	$(JDK)/bin/jar --create --file $@ --main-class $* -C $(@D)/$* .
+$(B)/benchmarks/net/%: benchmarks/net/%.c $(B)/.deps
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) -static -O1 -pthread -Wall -Wextra -Werror -Wno-unused-parameter $< -o $@
+NET_BENCH := $(addprefix $(B)/benchmarks/net/,server client loopback HttpSmall.jar NettySmall.jar) $(B)/benchmarks/count.so
 
-bench: all $(B)/benchmarks/boot/Boot.jar $(B)/benchmarks/boot/entry $(B)/benchmarks/boot/idle $(B)/benchmarks/micro $(B)/benchmarks/sched \
-		$(B)/benchmarks/net/loopback
+bench: all $(NET_BENCH) $(B)/benchmarks/boot/Boot.jar $(B)/benchmarks/boot/entry $(B)/benchmarks/boot/idle $(B)/benchmarks/micro $(B)/benchmarks/sched
 	benchmarks/boot/run
 	benchmarks/micro/run
 	benchmarks/sched/run
 	benchmarks/net/run
+	benchmarks/net/outside
 
 include tests/tests.mk

@@ -1,6 +1,7 @@
 /*
- * Prints the host's TSC frequency in kHz. A TCG guest sees the host's TSC, and Linux cannot calibrate it against
- * QEMU's PIT on a busy host: it would fall back to clocks that cost it thousands of instructions a look.
+ * Prints the host's TSC frequency in kHz. A TCG guest sees the host's TSC, and Linux cannot calibrate it
+ * against QEMU's PIT on a busy host: it would fall back to clocks that cost it thousands of instructions a
+ * look.
  */
 #include <stdint.h>
 #include <stdio.h>

@@ -1,0 +1,149 @@
+"""Starts the same program or JAR on Moka and on the Linux guest, for benchmarks that compare them."""
+import os
+import pathlib
+import re
+import shlex
+import signal
+import socket
+import statistics
+import struct
+import subprocess
+import tempfile
+import threading
+import time
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+BUILD = TOP / "build"
+GUESTS = ("linux", "moka")
+# Under TCG each step of a `rep movsb` costs an instruction a byte: without these two flags nobody prefers it.
+CPU = "max,-erms,-fsrm"
+
+
+def free_port(kind=socket.SOCK_STREAM):
+    with socket.socket(socket.AF_INET, kind) as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class What:
+    """A program to run: a static executable, a JAR, or a class path and a main class, with its arguments."""
+
+    def __init__(self, program=None, jar=None, classpath=None, main=None, args=(), jvm=()):
+        self.program, self.jar, self.classpath, self.main = program, jar, classpath, main
+        self.args, self.jvm = [str(a) for a in args], list(jvm)
+
+    def moka(self):
+        options = [word for option in self.jvm for word in ("-J", option)]
+        if self.program:
+            return options + ["--exec", str(self.program), *self.args]
+        if self.jar:
+            return options + [str(self.jar), *self.args]
+        return options + ["--classpath", self.classpath, "--main", self.main, "--", *self.args]
+
+    def linux(self):
+        options = [word for option in self.jvm for word in ("-J", option)]
+        if self.program:
+            return [str(self.program), *self.args]
+        if self.jar:
+            return options + ["--java", str(self.jar), *self.args]
+        return options + ["--java", "--classpath", self.classpath, "--main", self.main, "--", *self.args]
+
+
+def command(guest, what, cpus=1, memory=1024, ports=(), squeeze=False, count=None, counted=False):
+    """The command line for WHAT on GUEST ("moka" or "linux"). PORTS: "HOST:GUEST[/udp]". SQUEEZE: all vCPUs on the host's
+    CPU 0. COUNT: file for lib/count.c's figures. COUNTED: one instruction is one nanosecond."""
+    publish = [word for p in ports for word in ("-p", p)]
+    extra = ["-plugin", f"{BUILD}/benchmarks/count.so,out={count}"] if count else []
+    pin = ["taskset", "-c", "0"] if squeeze else []
+    if guest == "linux":
+        return pin + [str(TOP / "benchmarks/linux-guest/run"), *(["--counted"] if counted else []), "--cpu", CPU, "-m",
+                      str(memory), "-c", str(cpus), *publish, *[w for e in extra for w in ("--qemu", e)], *what.linux()]
+    done = subprocess.run([BUILD / "moka", "run", "--dry-run", "--accel", "tcg", "-m", f"{memory}M", "-c", str(cpus),
+                           *publish, *what.moka()], check=True, capture_output=True, text=True)
+    line = shlex.split(done.stdout.strip().splitlines()[-1].replace("\\\n", " ")) + extra
+    line[line.index("-cpu") + 1] = CPU
+    if counted:
+        line[line.index("-accel") + 1] = "tcg"
+        line += ["-icount", "shift=0,sleep=off"]
+    return pin + line
+
+
+def output(guest, what, timeout=600, **options):
+    """Runs WHAT to its end; its standard output."""
+    with subprocess.Popen(command(guest, what, **options), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL, text=True, start_new_session=True) as vm:
+        try:
+            return vm.communicate(timeout=timeout)[0]
+        finally:
+            stop(vm)
+
+
+def stop(vm):
+    """Ends a VM and the shell around it: a session of its own."""
+    try:
+        os.killpg(vm.pid, signal.SIGTERM)
+        vm.wait(timeout=10)
+    except ProcessLookupError:
+        pass
+    except subprocess.TimeoutExpired:
+        os.killpg(vm.pid, signal.SIGKILL)
+
+
+def figures(text):
+    """The `NAME VALUE UNIT` lines of a program as a dictionary."""
+    return {m[1]: float(m[2]) for m in re.finditer(r"^(\w+) (-?[\d.]+) \S+\s*$", text, re.M)}
+
+
+class Server:
+    """A VM that serves until the `with` block ends; it has printed a line with READY when the block begins."""
+
+    def __init__(self, guest, what, ready="listening", timeout=300, counting=False, **options):
+        self.file = tempfile.NamedTemporaryFile() if counting else None
+        self.line = command(guest, what, count=self.file.name if counting else None, **options)
+        self.ready, self.timeout, self.text, self.is_ready = ready, timeout, [], threading.Event()
+
+    def __enter__(self):
+        self.vm = subprocess.Popen(self.line, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                   text=True, start_new_session=True)
+        threading.Thread(target=self.read, daemon=True).start()
+        if not self.is_ready.wait(self.timeout) or self.vm.poll() is not None:
+            stop(self.vm)
+            raise RuntimeError(f"the server did not start: {''.join(self.text)[-500:]}")
+        return self
+
+    def read(self):
+        for line in self.vm.stdout:
+            self.text.append(line)
+            if self.ready in line:
+                self.is_ready.set()
+        self.is_ready.set()
+
+    def instructions(self):
+        """Instructions so far: (programs, kernel)."""
+        return struct.unpack("<QQ", os.pread(self.file.fileno(), 16, 0))
+
+    def __exit__(self, *error):
+        stop(self.vm)
+        self.vm.stdout.close()
+
+
+def in_turn(runs, measure):
+    """Calls MEASURE(guest), which gives a dictionary of figures, RUNS times for each guest in turn; the medians."""
+    samples = {guest: [] for guest in GUESTS}
+    for _ in range(runs):
+        for guest in GUESTS:
+            samples[guest].append(measure(guest))
+    return {guest: {name: statistics.median(s[name] for s in all_of if name in s) for name in all_of[0]}
+            for guest, all_of in samples.items()}
+
+
+def table(medians, unit=""):
+    print(f"{'figure':34}{'Linux guest':>14}{'Moka':>14}{'Moka / Linux':>14}")
+    for name, linux in medians["linux"].items():
+        moka = medians["moka"].get(name)
+        shown = "missing" if moka is None else f"{moka:14.1f}{moka / linux if linux else float('nan'):14.2f}"
+        print(f"{name:34}{linux:14.1f}{shown}{unit}", flush=True)
+
+
+def settle(seconds=1):
+    time.sleep(seconds)
