@@ -39,6 +39,7 @@ extern const char ksyms_names[] __attribute__((weak));
 
 extern const char kernel_image_start[], kernel_text_end[], kernel_eh_frame_hdr[];
 
+u64 (*unwind_find_cached)(u64 addr);
 bool (*unwind_find_module)(u64 ip, struct unwind_module *out, bool may_sleep);
 
 /* What one walk knows; passed to the accessors as their argument. */
@@ -64,13 +65,23 @@ static const void *translate(u64 addr)
     }
 }
 
+/* Where the bytes from addr to the end of its page can be read, or NULL. */
+static const void *find_page(u64 addr)
+{
+    if (addr >= PROGRAM_END && addr < DIRECT_MAP)
+        return NULL;
+    const void *found = translate(addr);
+    if (found || addr >= PROGRAM_END || !unwind_find_cached)
+        return found;
+    u64 page = unwind_find_cached(addr);
+    return page ? translate(page + (addr & (PAGE_SIZE - 1))) : NULL;
+}
+
 bool unwind_peek(u64 addr, void *out, size_t n)
 {
     char *to = out;
     while (n) {
-        if (addr >= PROGRAM_END && addr < DIRECT_MAP)
-            return false;
-        const void *from = translate(addr);
+        const void *from = find_page(addr);
         size_t chunk = MIN(n, PAGE_SIZE - (addr & (PAGE_SIZE - 1)));
         if (!from)
             return false;

@@ -21,8 +21,14 @@ struct unwind_module {
 extern bool (*unwind_find_module)(u64 ip, struct unwind_module *out, bool may_sleep);
 
 /*
- * Reads n bytes of kernel or program memory by walking the page table: any context, never faults. False when
- * a page is absent.
+ * The kernel's address of the page that a fault at addr, in the program's half, would map from a file; 0 when
+ * it is not in memory. Any context, like unwind_peek. NULL until mm/vm registers one.
+ */
+extern u64 (*unwind_find_cached)(u64 addr);
+
+/*
+ * Reads n bytes of kernel or program memory by walking the page table, and the page cache where the program
+ * has a file mapped whose page is cached: any context, never faults. False when a page is absent.
  */
 bool unwind_peek(u64 addr, void *out, size_t n);
 

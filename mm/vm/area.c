@@ -10,6 +10,11 @@
 static struct vm_area *root;
 static struct list in_order = LIST_INIT(in_order);
 
+const struct vm_area *area_root(void)
+{
+    return __atomic_load_n(&root, __ATOMIC_RELAXED);
+}
+
 struct vm_area *area_next(const struct vm_area *a)
 {
     return a->order.next == &in_order ? NULL : list_entry(a->order.next, struct vm_area, order);

@@ -11,6 +11,8 @@ extern struct rwlock vm_lock;
 
 /* ---- area.c: the areas by address. Readers hold vm_lock shared, changers alone ---- */
 
+/* The tree's root, for peek.c, which holds no lock. */
+const struct vm_area *area_root(void);
 /* The first area that ends after addr, or NULL. */
 struct vm_area *area_after(u64 addr);
 /* The area that contains addr, or NULL. */
@@ -92,6 +94,8 @@ int radix_set(struct vm_object *obj, u64 index, struct page *page); /* slot must
 struct page *radix_remove(struct vm_object *obj, u64 index);
 /* The first page at or after *index, and its index; NULL: none. */
 struct page *radix_next(struct vm_object *obj, u64 *index);
+/* radix_get on a copy of an object, without its lock, believing no pointer. False: the tree is broken. */
+bool radix_peek(const struct vm_object *obj, u64 index, struct page **page);
 /* Frees the nodes; no page may be left. */
 void radix_free(struct vm_object *obj);
 
@@ -115,6 +119,11 @@ void object_mark_dirty_locked(struct vm_object *obj, struct page *page);
 /* Unmaps pages [first, last] of obj from every area; copies: private copies of them too. vm_lock alone and
  * obj->lock held. -ENOMEM. */
 int object_unmap_locked(struct vm_object *obj, u64 first, u64 last, bool copies, struct tlb_batch *b);
+
+/* ---- peek.c ---- */
+
+/* Lets backtraces see cached file pages that are not mapped. */
+void peek_init(void);
 
 /* ---- readahead.c ---- */
 

@@ -676,6 +676,7 @@ void vm_init(void)
 {
     tlb_init();
     reclaim_init();
+    peek_init();
 }
 
 void vm_init_cpu(void)

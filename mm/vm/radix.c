@@ -3,6 +3,7 @@
  * a small file costs 64 bytes. obj->height: 0 empty; 1 the root is a leaf; each level more, times 64. Guarded
  * by the object's lock.
  */
+#include "kernel/base/unwind.h"
 #include "mm/vm/internal.h"
 
 #define LEAF_BITS 3
@@ -37,6 +38,19 @@ struct page *radix_get(struct vm_object *obj, u64 index)
     for (u32 h = obj->height; h > 1 && node; h--)
         node = node[slot_of(index, h)];
     return node ? node[slot_of(index, 1)] : NULL;
+}
+
+bool radix_peek(const struct vm_object *obj, u64 index, struct page **page)
+{
+    *page = NULL;
+    if (!within(index, obj->height))
+        return true;
+    void *node = obj->pages;
+    for (u32 h = obj->height; h && node; h--)
+        if (!unwind_peek((u64)node + slot_of(index, h) * sizeof(node), &node, sizeof(node)))
+            return false;
+    *page = node;
+    return true;
 }
 
 static void **node_create(u32 height)

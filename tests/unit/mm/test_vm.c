@@ -4,6 +4,8 @@
  */
 #include "host.h"
 
+#include "kernel/base/unwind.h"
+
 #include <stdlib.h>
 
 #define BASE      0x40000000UL /* 2 MiB-aligned */
@@ -489,6 +491,31 @@ static u32 misses(struct vm_object *obj, u32 first, u32 count, u32 step)
     return missed;
 }
 
+/* Backtraces see what a fault would map, as far as it is cached, and nothing else. */
+static void test_peek(void)
+{
+    struct page *page;
+    int err;
+    for (u32 i = 0; i < 40; i++) { /* a tree to walk down */
+        store[i] = i + 1;
+        CHECK(vm_map(BASE + 3 * i * PAGE_SIZE, PAGE_SIZE, VM_READ, VM_FIXED, i % 2 ? &objects[1] : NULL,
+                     i * PAGE_SIZE, NULL) > 0);
+    }
+    for (u32 i = 0; i < 40; i++)
+        CHECK(!unwind_find_cached(BASE + 3 * i * PAGE_SIZE));
+    CHECK(!vm_object_page(&objects[1], 17, false, &page));
+    CHECK(unwind_find_cached(BASE + 3 * 17 * PAGE_SIZE + 5) == (u64)page_to_virt(page));
+    CHECK(!unwind_find_cached(BASE + (3 * 17 + 1) * PAGE_SIZE) && !unwind_find_cached(BASE - 1));
+    page_put(page);
+    CHECK(*host_access(BASE + 3 * 39 * PAGE_SIZE, false, &err) == 40);
+    CHECK(*(u8 *)unwind_find_cached(BASE + 3 * 39 * PAGE_SIZE) == 40);
+    CHECK(!vm_unmap(BASE, 120 * PAGE_SIZE));
+    CHECK(!unwind_find_cached(BASE + 3 * 17 * PAGE_SIZE));
+    memset(store, 0, sizeof(store));
+    vm_object_invalidate(&objects[1], 0, OBJ_PAGES * PAGE_SIZE);
+    printf("ok peek\n");
+}
+
 static void test_read_ahead(void)
 {
     static const struct vm_object_ops ops = {.fill = long_fill, .fill_many = long_fill_many, .ahead = true};
@@ -524,6 +551,7 @@ int main(int argc, char **argv)
     test_resident();
     test_seek();
     test_pressure();
+    test_peek();
     test_read_ahead();
     for (host_seed = 1; host_seed <= 3; host_seed++)
         test_random(rounds);
