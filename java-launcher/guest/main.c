@@ -225,21 +225,35 @@ static int helper_flag(JNIEnv *env, jclass helper, const char *name, int otherwi
     return otherwise;
 }
 
-/* `main` may be static or not, with or without arguments, since JEP 512; LauncherHelper has found out which.
+/* Clears the pending exception if it says that a method is not there; any other stays: false. */
+static bool cleared_no_such_method(JNIEnv *env)
+{
+    jthrowable thrown = (*env)->ExceptionOccurred(env);
+    (*env)->ExceptionClear(env);
+    jclass missing = (*env)->FindClass(env, "java/lang/NoSuchMethodError");
+    if (missing && (*env)->IsInstanceOf(env, thrown, missing))
+        return true;
+    (*env)->ExceptionClear(env);
+    (*env)->Throw(env, thrown);
+    return false;
+}
+
+/*
+ * `main` may be static or not, with or without arguments, since JEP 512; LauncherHelper has found out which.
+ * Looking it up initialises the class, so what its initialiser throws may be pending at the return, too.
  */
 static void call_main(JNIEnv *env, jclass helper, jclass main_class, jobjectArray args)
 {
-    int is_static = 1, no_args = 0;
+    int is_static = 1;
     jmethodID m = (*env)->GetStaticMethodID(env, main_class, "main", "([Ljava/lang/String;)V");
-    if (!m) {
-        (*env)->ExceptionClear(env);
+    if (!m && cleared_no_such_method(env)) {
         is_static = helper_flag(env, helper, "isStaticMain", 1);
-        no_args = helper_flag(env, helper, "noArgMain", 0);
-        const char *sig = no_args ? "()V" : "([Ljava/lang/String;)V";
+        const char *sig = helper_flag(env, helper, "noArgMain", 0) ? "()V" : "([Ljava/lang/String;)V";
         m = is_static ? (*env)->GetStaticMethodID(env, main_class, "main", sig)
                       : (*env)->GetMethodID(env, main_class, "main", sig);
-        check(env, m, "main method");
     }
+    if (!m)
+        return;
     if (is_static) {
         (*env)->CallStaticVoidMethod(env, main_class, m, args);
         return;
