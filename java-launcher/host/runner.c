@@ -58,6 +58,7 @@ static void watched_signals(sigset_t *set)
     sigaddset(set, SIGTERM);
     sigaddset(set, SIGHUP);
     sigaddset(set, SIGQUIT);
+    sigaddset(set, SIGTSTP);
     sigaddset(set, SIGCHLD);
 }
 
@@ -141,6 +142,12 @@ static void take_signal(struct run *r, uint32_t signo)
     if (signo == SIGCHLD) {
         if (waitpid(r->qemu, &r->wait_status, WNOHANG) == r->qemu)
             r->ended = true;
+        return;
+    }
+    if (signo == SIGTSTP) { /* Ctrl-Z: the VM sleeps as long as we do */
+        kill(r->qemu, SIGSTOP);
+        raise(SIGSTOP);
+        kill(r->qemu, SIGCONT);
         return;
     }
     if (signo == SIGINT && ++r->interrupts > 1) {
