@@ -48,7 +48,7 @@ bool kvmclock_rate(u64 *mult, u64 *shift)
         return false;
     wrmsr(MSR_SYSTEM_TIME, ((u64)&info - KERNEL_BASE) | 1);
     struct pvclock_vcpu_time_info t = info_read();
-    if (!t.tsc_to_system_mul)
+    if (!t.tsc_to_system_mul || t.tsc_shift < -31 || t.tsc_shift > 31) /* readers shift by less than 64 */
         return false;
     *mult = t.tsc_shift > 0 ? (u64)t.tsc_to_system_mul << t.tsc_shift : t.tsc_to_system_mul;
     *shift = t.tsc_shift < 0 ? 32 - t.tsc_shift : 32;
