@@ -44,6 +44,7 @@
 #define LWIP_IPV6_DUP_DETECT_ATTEMPTS 0
 #define LWIP_IPV6_AUTOCONFIG          1
 #define IP_REASSEMBLY                 1
+#define IP_REASS_MAX_PBUFS            512 /* frames that wait for the rest of their datagrams; the oldest go first */
 #define IP_FRAG                       1
 #define IPV6_FRAG_COPYHEADER          1 /* pointers do not fit into the header it overwrites */
 #define ARP_QUEUEING                  1
