@@ -313,20 +313,25 @@ $(B)/benchmarks/count.so: benchmarks/lib/count.c $(B)/.deps
 
 NETTY_JARS := $(patsubst %,/usr/share/java/netty-%.jar,buffer codec codec-http common handler resolver transport)
 SPACE := $(subst ,, )
-$(B)/benchmarks/net/%.jar: benchmarks/net/%.java $(B)/.deps
-	@mkdir -p $(@D)/$*
-	$(JDK)/bin/javac --release 17 -cp $(subst $(SPACE),:,$(NETTY_JARS)) -d $(@D)/$* $<
-	$(JDK)/bin/jar --create --file $@ --main-class $* -C $(@D)/$* .
-$(B)/benchmarks/net/%: benchmarks/net/%.c $(B)/.deps
+BENCH_JARS := $(addprefix $(B)/benchmarks/,net/HttpSmall.jar net/NettySmall.jar locks/Monitors.jar)
+$(BENCH_JARS): $(B)/benchmarks/%.jar: benchmarks/%.java $(B)/.deps
+	@mkdir -p $(B)/benchmarks/$*
+	@$(JDK)/bin/javac --release 17 -cp $(subst $(SPACE),:,$(NETTY_JARS)) -d $(B)/benchmarks/$* $<
+	$(call say,JAR)$(JDK)/bin/jar --create --file $@ --main-class $(*F) -C $(B)/benchmarks/$* .
+BENCH_PROGRAMS := $(addprefix $(B)/benchmarks/,net/server net/client net/loopback locks/maps)
+$(BENCH_PROGRAMS): $(B)/benchmarks/%: benchmarks/%.c $(B)/.deps
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) -static -O1 -pthread -Wall -Wextra -Werror -Wno-unused-parameter $< -o $@
-NET_BENCH := $(addprefix $(B)/benchmarks/net/,server client loopback HttpSmall.jar NettySmall.jar) $(B)/benchmarks/count.so
 
-bench: all $(NET_BENCH) $(B)/benchmarks/boot/Boot.jar $(B)/benchmarks/boot/entry $(B)/benchmarks/boot/idle $(B)/benchmarks/micro $(B)/benchmarks/sched
+.PHONY: bench-built
+bench-built: all $(BENCH_JARS) $(BENCH_PROGRAMS) $(B)/benchmarks/count.so $(B)/benchmarks/tsc $(B)/benchmarks/boot/Boot.jar $(B)/benchmarks/boot/entry $(B)/benchmarks/boot/idle $(B)/benchmarks/micro $(B)/benchmarks/sched
+
+bench: bench-built
 	benchmarks/boot/run
 	benchmarks/micro/run
 	benchmarks/sched/run
 	benchmarks/net/run
 	benchmarks/net/outside
+	benchmarks/locks/run
 
 include tests/tests.mk

@@ -89,6 +89,45 @@ def stop(vm):
         os.killpg(vm.pid, signal.SIGKILL)
 
 
+def cpu_seconds(session):
+    """CPU time so far of all processes of a session: of one VM."""
+    ticks = 0
+    for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(fields[3]) == session:
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def phases(guest, what, timeout=900, **options):
+    """Runs WHAT to its end. It prints `begin NAME`, and `end NAME COUNT` when it has done COUNT operations: a dictionary of
+    operations per second of the host's clock, and per second of CPU time that the VM got from the host. The latter
+    does not mind other work on the host, as long as the VM has always something to do."""
+    result, started = {}, {}
+    with subprocess.Popen(command(guest, what, **options), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, start_new_session=True) as vm:
+        watchdog = threading.Timer(timeout, stop, [vm])
+        watchdog.start()
+        said = []
+        for line in vm.stdout:
+            words = line.split()
+            if words[:1] == ["begin"] and len(words) == 2:
+                started[words[1]] = time.monotonic(), cpu_seconds(vm.pid)
+            elif words[:1] == ["end"] and len(words) == 3 and words[1] in started:
+                wall, cpu = started[words[1]]
+                result[f"{words[1]} /s"] = float(words[2]) / (time.monotonic() - wall)
+                result[f"{words[1]} /CPU s"] = float(words[2]) / max(cpu_seconds(vm.pid) - cpu, 0.01)
+            else:
+                said.append(line)
+        watchdog.cancel()
+    if not result:
+        raise RuntimeError(f"no figures on {guest}: {''.join(said)[-1000:]}")
+    return result
+
+
 def figures(text):
     """The `NAME VALUE UNIT` lines of a program as a dictionary."""
     return {m[1]: float(m[2]) for m in re.finditer(r"^(\w+) (-?[\d.]+) \S+\s*$", text, re.M)}

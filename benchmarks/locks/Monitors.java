@@ -1,0 +1,68 @@
+import java.util.concurrent.atomic.AtomicLong;
+
+/** Threads that contend for Java monitors. Usage: Monitors SECONDS */
+public final class Monitors {
+    /** Pads nothing and hides nothing: what the monitor guards. */
+    private static final class Account {
+        long balance;
+    }
+
+    private static volatile boolean stop;
+    private static int inside, outside;
+
+    /** Arithmetic that the compiler cannot leave out. */
+    private static long work(long seed, int turns) {
+        for (int i = 0; i < turns; i++)
+            seed = seed * 6364136223846793005L + 1442695040888963407L;
+        return seed;
+    }
+
+    private static long pass(Account[] accounts, long seed) {
+        Account account = accounts[(int) (seed >>> 33) % accounts.length];
+        synchronized (account) {
+            account.balance = work(account.balance + seed, inside);
+        }
+        return work(seed, outside);
+    }
+
+    private static long run(int threads, Account[] accounts, double seconds) throws InterruptedException {
+        AtomicLong passes = new AtomicLong();
+        Thread[] all = new Thread[threads];
+        stop = false;
+        for (int i = 0; i < threads; i++) {
+            long start = i + 1;
+            all[i] = new Thread(() -> {
+                long seed = start, done = 0;
+                for (; !stop; done++)
+                    seed = pass(accounts, seed);
+                passes.addAndGet(done);
+            });
+            all[i].start();
+        }
+        Thread.sleep((long) (seconds * 1000));
+        stop = true;
+        for (Thread t : all)
+            t.join();
+        return passes.get();
+    }
+
+    private static void measure(String name, double seconds, int threads, int monitors, int in, int out)
+            throws InterruptedException {
+        Account[] accounts = new Account[monitors];
+        for (int i = 0; i < accounts.length; i++)
+            accounts[i] = new Account();
+        inside = in;
+        outside = out;
+        run(threads, accounts, 1); // compiles the loop
+        System.out.println("begin " + name);
+        System.out.println("end " + name + " " + run(threads, accounts, seconds));
+    }
+
+    public static void main(String[] args) throws InterruptedException {
+        double seconds = Double.parseDouble(args[0]);
+        measure("hot", seconds, 8, 1, 50, 0);
+        measure("many", seconds, 32, 4, 50, 200);
+        measure("long", seconds, 8, 1, 1000, 3000);
+        measure("light", seconds, 8, 1, 20, 60);
+    }
+}
