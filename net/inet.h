@@ -56,6 +56,8 @@ struct inet_socket {
     struct mutex reader;   /* held while a stream's bytes are copied out; not while waiting */
     struct direct *direct; /* atomic: the connection to ourselves that s is an end of (direct.h); set once */
     u32 direct_side;
+    bool path_known; /* written by senders: one has had the core since it was established, so `direct` is
+                        settled */
 
     /* Guarded by the core. */
     enum inet_state state;

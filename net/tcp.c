@@ -178,6 +178,7 @@ static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
     struct inet_socket *other = other_end(pcb);
     if (other)
         direct_join(other, s);
+    s->path_known = true;
     list_push_back(&listener->backlog, &s->waiting_link);
     inet_wake(listener, POLL_IN);
     return ERR_OK;
@@ -466,12 +467,14 @@ static ssize_t tcp_send_op(struct socket *base, struct socket_message *m)
     ssize_t n = 0;
     if (m->flags & SOCKET_OOB)
         return -EOPNOTSUPP;
-    if (!direct_is(s) && s->state == S_CONNECTING) { /* how its bytes go is not known yet */
+    if (!s->path_known &&
+        !direct_is(s)) { /* who joins the ends has the core: a state seen without it may come too early */
         core_enter();
         n = wait_writable(s, m->flags, socket_deadline(base->send_timeout_ns), false);
         core_leave();
         if (n < 0)
             return n;
+        s->path_known = true;
     }
     if (direct_is(s))
         n = direct_send(s, m, &rest);
