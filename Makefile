@@ -229,6 +229,10 @@ UNIT_TESTS += $(B)/tests/unit/launcher
 $(B)/tests/unit/launcher: tests/unit/launcher/test_launcher.c $(LAUNCHER_TEST_C) $(wildcard java-launcher/*/*.h)
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(HOST_CFLAGS) -fsanitize=address,undefined -fno-sanitize-recover=undefined $(filter %.c,$^) tests/unit/launcher/no_leaks.c -lz -lZydis -o $@
+UNIT_TESTS += $(B)/tests/unit/rewrite
+$(B)/tests/unit/rewrite: tests/unit/launcher/test_rewrite.c $(filter-out %/main.c,$(wildcard java-launcher/host/*.c)) $(wildcard java-launcher/host/*.h)
+	@mkdir -p $(@D)
+	$(call say,CC)$(CC) $(HOST_CFLAGS) -fsanitize=address,undefined -fno-sanitize-recover=undefined $(filter %.c,$^) tests/unit/launcher/no_leaks.c -lz -lZydis -o $@
 $(B)/moka-sanitized: $(wildcard java-launcher/host/*.[ch])
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(HOST_CFLAGS) -fsanitize=address,undefined -fno-sanitize-recover=undefined $(filter %.c,$^) tests/unit/launcher/no_leaks.c -lz -lZydis -o $@

@@ -178,9 +178,10 @@ static void understand(struct insn *i, const ZydisDecodedInstruction *z, const Z
     }
     if (z->cpu_flags) {
         i->tested = z->cpu_flags->tested & arithmetic;
-        /* Shifts by zero and repetitions of nothing write none. */
+        /* Shifts by zero and repetitions of nothing write none, and Linux gives back those that SYSCALL
+         * takes. */
         if (z->meta.category != ZYDIS_CATEGORY_SHIFT && z->meta.category != ZYDIS_CATEGORY_ROTATE &&
-            z->meta.category != ZYDIS_CATEGORY_STRINGOP)
+            z->meta.category != ZYDIS_CATEGORY_STRINGOP && z->mnemonic != ZYDIS_MNEMONIC_SYSCALL)
             i->wrote = arithmetic & (z->cpu_flags->modified | z->cpu_flags->set_0 | z->cpu_flags->set_1 |
                                      z->cpu_flags->undefined);
     }
