@@ -13,6 +13,7 @@
 #include "lwip/nd6.h"
 #include "lwip/netif.h"
 #include "lwip/priv/tcp_priv.h"
+#include "net/channel.h"
 #include "net/net.h"
 
 #define TCP_TICK_NS  (TCP_TMR_INTERVAL * NSEC_PER_MSEC)
@@ -73,11 +74,21 @@ void core_leave(void)
     mutex_unlock(&core);
 }
 
+int core_sleep(u64 deadline_ns)
+{
+    core_leave();
+    int err = sched_sleep(deadline_ns, SLEEP_INTERRUPTIBLE);
+    core_enter();
+    return err == -EINTR ? -ERESTART : err == -ETIMEDOUT ? -EAGAIN : err;
+}
+
 int core_wait(struct waitq *q, u64 deadline_ns)
 {
-    settle();
-    int err = waitq_wait(q, &core, deadline_ns, SLEEP_INTERRUPTIBLE);
-    return err == -EINTR ? -ERESTART : err == -ETIMEDOUT ? -EAGAIN : err;
+    struct waiter w;
+    waitq_enter(q, &w);
+    int err = core_sleep(deadline_ns);
+    waitq_leave(q, &w);
+    return err;
 }
 
 void core_traffic(void)
@@ -131,6 +142,7 @@ static void worker_main(void *arg)
         u64 next = run_timers();
         core_leave();
         netif_work();
+        next = MIN(next, channel_work(clock_monotonic_ns()));
         event_wait(&work, next, 0);
     }
 }

@@ -18,6 +18,8 @@ void core_enter(void);
 void core_leave(void);
 /* Sleeps until q is woken, with the core left meanwhile: 0, -EAGAIN (deadline), -ERESTART. */
 int core_wait(struct waitq *q, u64 deadline_ns);
+/* The same for a caller that has queued itself: leaves, sleeps once, enters. */
+int core_sleep(u64 deadline_ns);
 bool core_held(void);
 
 void core_init(void);  /* lwIP and loopback */
@@ -30,6 +32,9 @@ void core_kick(void);
 /* Called by the worker about once a second while there is traffic; core held. Returns when it wants to be
  * called whatever the traffic, SLEEP_FOREVER: never. */
 u64 netif_tick(u64 now_ns);
+/* A frame off the device, which it takes over, to lwIP. core held. */
+struct net_buf;
+void netif_input_frame(struct net_buf *frame);
 void netif_start(void);
 /* Called by the worker without the core after core_kick. */
 void netif_work(void);

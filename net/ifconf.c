@@ -1,7 +1,7 @@
 /* Interfaces as programs see them: SIOCGIF* (netdevice(7)) and files under /proc/net. */
 #include "lwip/netif.h"
 #include "lwip/priv/tcp_priv.h"
-#include "net/inet.h"
+#include "net/channel.h"
 #include "net/interface.h"
 
 #define SIOCGIFNAME    0x8910u
@@ -326,8 +326,15 @@ static int show_tcp(struct seq *s, void *arg)
     return 0;
 }
 
+static int show_moka(struct seq *s, void *arg)
+{
+    channel_show(s);
+    return 0;
+}
+
 void netproc_init(void)
 {
+    synth_file("/proc/net/moka", show_moka, NULL, NULL);
     synth_file("/proc/net/if_inet6", show_if_inet6, NULL, NULL);
     synth_file("/proc/net/route", show_route, NULL, NULL);
     synth_file("/proc/net/dev", show_dev, NULL, NULL);

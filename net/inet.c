@@ -1,4 +1,5 @@
 /* What TCP and UDP sockets share. */
+#include "net/channel.h"
 #include "net/direct.h"
 
 #include "lwip/netif.h"
@@ -117,7 +118,8 @@ err_t inet_arrived(struct inet_socket *s, struct pbuf *p, const ip_addr_t *from,
         packet->from = *from;
     list_push_back(&s->inbox, &packet->link);
     s->inbox_bytes += p->tot_len;
-    inet_wake(s, POLL_IN);
+    if (!channel_draining(s))
+        inet_wake(s, POLL_IN);
     return ERR_OK;
 }
 
@@ -263,7 +265,15 @@ int inet_errno(err_t err)
 
 int inet_wait(struct inet_socket *s, u32 flags, u64 deadline_ns)
 {
-    return flags & SOCKET_DONTWAIT ? -EAGAIN : core_wait(&s->changed, deadline_ns);
+    struct waiter w;
+    int err = 0;
+    if (flags & SOCKET_DONTWAIT)
+        return -EAGAIN;
+    waitq_enter(&s->changed, &w);
+    if (!channel_pending(s))
+        err = core_sleep(deadline_ns);
+    waitq_leave(&s->changed, &w);
+    return err;
 }
 
 int inet_take_error(struct inet_socket *s)
@@ -453,6 +463,7 @@ s64 inet_ioctl(struct socket *base, u32 cmd, u64 arg)
         return inet_put(arg, &bytes, sizeof(bytes));
     }
     core_enter();
+    channel_drain(s);
     int err = s->state == S_LISTENING ? -EINVAL : 0;
     if (cmd == OUTQ_CMD && s->tcp && !err)
         bytes = TCP_SND_BUF - tcp_sndbuf(s->tcp);

@@ -33,6 +33,7 @@
 #define LINUX_SO_ACCEPTCON 30
 
 #define INET_OPTIONS 40
+#define SND_LOW      2048u /* bytes of room that make a stream writable */
 
 /*
  *   S_FRESH --listen--> S_LISTENING
@@ -58,6 +59,7 @@ struct inet_socket {
     u32 direct_side;
     bool path_known; /* written by senders: one has had the core since it was established, so `direct` is
                         settled */
+    struct channel *channel; /* where its frames wait (channel.h); the core's */
 
     /* Guarded by the core. */
     enum inet_state state;

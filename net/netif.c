@@ -13,7 +13,7 @@
 #include "lwip/priv/tcp_priv.h"
 #include "lwip/prot/dhcp.h"
 #include "lwip/snmp.h"
-#include "net/core.h"
+#include "net/channel.h"
 #include "virtio/net.h"
 
 #define FRAME_MAX    1514u /* Ethernet header and MTU */
@@ -157,14 +157,8 @@ static void make_way(const struct net_buf *frame)
     }
 }
 
-static void on_frame(struct net_device *dev, u32 queue, struct net_buf *frame)
+void netif_input_frame(struct net_buf *frame)
 {
-    if (frame->frame_len > 0xffff) {
-        net_frame_put(frame);
-        return;
-    }
-    core_enter();
-    core_traffic();
     make_way(frame);
     bool checked = frame->offload.flags & (NET_NEEDS_CSUM | NET_CSUM_VALID);
     struct pbuf *p = frame_pbuf(frame);
@@ -173,10 +167,22 @@ static void on_frame(struct net_device *dev, u32 queue, struct net_buf *frame)
                                                 : NETIF_CHECKSUM_ENABLE_ALL);
     if (p && interface.input(p, &interface) != ERR_OK)
         pbuf_free(p);
-    core_leave();
+}
+
+static void on_frame(struct net_device *dev, u32 queue, struct net_buf *frame)
+{
+    if (frame->frame_len > 0xffff)
+        net_frame_put(frame);
+    else
+        channel_deliver(queue, frame);
 }
 
 static void on_batch_end(struct net_device *dev, u32 queue)
+{
+    channel_batch_end(queue);
+}
+
+static void on_tx_room(struct net_device *dev, u32 queue)
 {
 }
 
@@ -191,7 +197,7 @@ static void on_link(struct net_device *dev)
 }
 
 static const struct net_ops device_ops = {
-    .frame = on_frame, .batch_end = on_batch_end, .tx_room = on_batch_end, .link = on_link};
+    .frame = on_frame, .batch_end = on_batch_end, .tx_room = on_tx_room, .link = on_link};
 
 /* ---- addresses ---- */
 

@@ -1,11 +1,11 @@
 /* SOCK_STREAM: TCP (tcp(7)), over lwIP's tcp_pcb. */
 #include "lwip/priv/tcp_priv.h"
+#include "net/channel.h"
 #include "net/direct.h"
 
 #define CHUNK_SMALL 1024u  /* bytes a small send copies through the stack */
 #define CHUNK       16384u /* a large one, through the heap */
 #define VIEWS       16     /* pieces copied out at a time */
-#define SND_LOW     2048u  /* room that makes a socket writable */
 #define BACKLOG_MAX 4096   /* Linux's net.core.somaxconn */
 
 static err_t on_receive(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err);
@@ -28,6 +28,7 @@ static void attach(struct inet_socket *s, struct tcp_pcb *pcb)
 static struct tcp_pcb *detach(struct inet_socket *s)
 {
     struct tcp_pcb *pcb = s->tcp;
+    channel_abandon(s);
     s->tcp = NULL;
     if (pcb && s->state == S_LISTENING) {
         tcp_arg(pcb, NULL);
@@ -107,7 +108,8 @@ static err_t on_receive(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t er
     s->peer_end = true;
     if (s->send_shut)
         finish(s);
-    inet_wake(s, POLL_IN | POLL_RDHUP);
+    if (!channel_draining(s))
+        inet_wake(s, POLL_IN | POLL_RDHUP);
     return ERR_OK;
 }
 
@@ -123,6 +125,7 @@ static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t len)
 static void on_error(void *arg, err_t err)
 {
     struct inet_socket *s = arg;
+    channel_abandon(s);
     s->tcp = NULL;
     if (err == ERR_RST)
         s->error = s->state == S_CONNECTING ? ECONNREFUSED : s->peer_end ? EPIPE : ECONNRESET;
@@ -138,6 +141,7 @@ static err_t on_connected(void *arg, struct tcp_pcb *pcb, err_t err)
     struct inet_socket *s = arg;
     s->state = S_ESTABLISHED;
     keep_names(s);
+    channel_open(s);
     inet_wake(s, POLL_OUT);
     return ERR_OK;
 }
@@ -178,6 +182,8 @@ static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
     struct inet_socket *other = other_end(pcb);
     if (other)
         direct_join(other, s);
+    else
+        channel_open(s);
     s->path_known = true;
     list_push_back(&listener->backlog, &s->waiting_link);
     inet_wake(listener, POLL_IN);
@@ -396,6 +402,7 @@ static s64 wait_writable(struct inet_socket *s, u32 flags, u64 deadline, bool ag
 {
     int err = 0;
     for (;;) {
+        channel_drain(s);
         if (s->error)
             return inet_take_error(s);
         if (s->send_shut || s->state == S_FRESH || s->state == S_LISTENING || s->state == S_CLOSED)
@@ -430,6 +437,8 @@ static s64 write_bytes(struct inet_socket *s, const u8 *bytes, size_t n, u32 fla
             break;
         }
     }
+    if (s->tcp)
+        channel_wants(s);
     core_leave();
     return done ? (s64)done : room;
 }
@@ -562,6 +571,7 @@ static int wait_readable(struct inet_socket *s, u32 flags, u64 deadline)
 {
     int err = 0;
     for (;;) {
+        channel_drain(s);
         if (!list_empty(&s->inbox) || direct_is(s))
             return 1;
         if (s->error)
@@ -638,6 +648,7 @@ static u32 tcp_poll_op(struct socket *base)
     if (s->state == S_LISTENING) {
         events = list_empty(&s->backlog) ? 0 : POLL_IN;
     } else {
+        channel_drain(s);
         if (!list_empty(&s->inbox))
             events |= POLL_IN;
         if (s->state == S_ESTABLISHED && s->tcp && tcp_sndbuf(s->tcp) >= SND_LOW)
@@ -675,6 +686,7 @@ static int shutdown_locked(struct inet_socket *s, bool receive, bool send)
         s->local_port = 0;
         return 0;
     }
+    channel_drain(s);
     if (s->state != S_ESTABLISHED)
         return -ENOTCONN;
     s->receive_shut |= receive;
@@ -719,6 +731,7 @@ static void close_locked(struct inet_socket *s, bool unread)
     struct linger l;
     memcpy(&l, &s->base.linger, sizeof(l));
     bool was_listening = s->state == S_LISTENING;
+    channel_drain(s);
     if (s->state == S_ESTABLISHED && l.on && l.seconds > 0)
         linger(s, l.seconds);
     bool reset = s->state == S_ESTABLISHED && ((l.on && !l.seconds) || unread || !list_empty(&s->inbox));

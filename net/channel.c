@@ -1,0 +1,398 @@
+#include "net/channel.h"
+
+#include "kernel/fs/vfs.h"
+#include "lwip/priv/tcp_priv.h"
+
+#define BUCKETS     512u
+#define QUEUES      16u
+#define BATCH       64u  /* frames that wait for the batch's end, at most */
+#define CHANNEL_MAX 128u /* frames in a channel before the receive thread drains it */
+
+#define ETHERNET  14u
+#define IPV4      20u
+#define IPV6      40u
+#define TCP       20u
+#define PROTO_TCP 6
+
+/* Addresses as they lie in a packet, IPv4's in the first word. */
+struct flow {
+    u32 local[4], remote[4];
+    u16 local_port, remote_port;
+    u32 v6;
+};
+
+struct channel {
+    struct flow flow;
+    struct channel *next;        /* in its bucket */
+    struct inet_socket *socket;  /* bucket's mutex or core; NULL: closed */
+    struct net_buf *frames;      /* atomic: newest first, by `free` */
+    u32 count;                   /* atomic: about how many */
+    u32 eager;                   /* atomic: the socket waits for acknowledgements */
+    u32 listed;                  /* atomic: on the worker's list */
+    u32 refs;                    /* atomic */
+    struct channel *next_listed; /* the worker's list */
+    struct channel *next_urgent; /* the receive thread's */
+    bool urgent;                 /* on that; its queue's thread's */
+};
+
+static struct bucket {
+    struct mutex lock;
+    struct channel *first;
+} buckets[BUCKETS];
+
+/* A receive thread's own. */
+static struct batch {
+    struct net_buf *first, *last;
+    u32 count;
+    struct channel *urgent;
+} batches[QUEUES];
+
+static struct channel *listed;    /* atomic stack: channels that may hold something */
+static struct net_buf *abandoned; /* core: frames of channels closed from within lwIP, oldest first */
+
+static struct inet_socket *draining; /* core: whose channel lwIP is being given */
+
+static struct counters {
+    u64 classified, unclassified, by_owner, by_worker, by_receiver, wakeups;
+} counters;
+
+static void count(u64 *counter, u64 n)
+{
+    __atomic_add_fetch(counter, n, __ATOMIC_RELAXED);
+}
+
+/* ---- what a frame is ---- */
+
+static u16 be16(const u8 *p)
+{
+    return p[0] << 8 | p[1];
+}
+
+/* TCP's header, when the frame is a whole segment of a connection and no beginning of one. */
+static const u8 *classify(const struct net_buf *frame, struct flow *f, u32 *payload)
+{
+    const u8 *ip = frame->data + ETHERNET, *tcp;
+    u32 total, room = frame->frame_len - ETHERNET;
+    if (frame->len < ETHERNET + IPV4 + TCP)
+        return NULL;
+    memset(f, 0, sizeof(*f));
+    u16 type = be16(frame->data + 12);
+    if (type == 0x0800 && ip[0] == 0x45 && ip[9] == PROTO_TCP && !((ip[6] & 0x3f) | ip[7])) {
+        total = be16(ip + 2);
+        tcp = ip + IPV4;
+        memcpy(f->remote, ip + 12, 4);
+        memcpy(f->local, ip + 16, 4);
+    } else if (type == 0x86dd && ip[0] >> 4 == 6 && ip[6] == PROTO_TCP &&
+               frame->len >= ETHERNET + IPV6 + TCP) {
+        total = be16(ip + 4) + IPV6;
+        tcp = ip + IPV6;
+        memcpy(f->remote, ip + 8, 16);
+        memcpy(f->local, ip + 24, 16);
+        f->v6 = 1;
+    } else {
+        return NULL;
+    }
+    u32 headers = (tcp - ip) + (tcp[12] >> 4) * 4;
+    if (total > room || total < headers || tcp[12] >> 4 < 5 || (tcp[13] & TCP_SYN))
+        return NULL;
+    f->remote_port = be16(tcp);
+    f->local_port = be16(tcp + 2);
+    *payload = total - headers;
+    return tcp;
+}
+
+static struct bucket *bucket_of(const struct flow *f)
+{
+    u64 h = (u64)f->remote_port << 16 | f->local_port;
+    for (u32 i = 0; i < (f->v6 ? 4 : 1); i++)
+        h = (h ^ f->remote[i] ^ (u64)f->local[i] << 32) * 0x9e3779b97f4a7c15UL;
+    return &buckets[h >> 55 & (BUCKETS - 1)];
+}
+
+static struct channel *find(struct bucket *b, const struct flow *f)
+{
+    struct channel *c = b->first;
+    while (c && memcmp(&c->flow, f, sizeof(*f)))
+        c = c->next;
+    return c;
+}
+
+/* ---- life ---- */
+
+static void put(struct channel *c)
+{
+    if (!__atomic_sub_fetch(&c->refs, 1, __ATOMIC_ACQ_REL))
+        kfree(c);
+}
+
+static void set_address(u32 words[4], const ip_addr_t *ip)
+{
+    if (IP_IS_V6(ip))
+        memcpy(words, ip_2_ip6(ip)->addr, 16);
+    else
+        words[0] = ip_2_ip4(ip)->addr;
+}
+
+void channel_open(struct inet_socket *s)
+{
+    struct channel *c = s->channel || ip_addr_isloopback(&s->remote) || ip_addr_cmp(&s->remote, &s->local)
+                            ? NULL
+                            : kmalloc(sizeof(*c));
+    if (!c)
+        return;
+    set_address(c->flow.local, &s->local);
+    set_address(c->flow.remote, &s->remote);
+    c->flow.local_port = s->local_port;
+    c->flow.remote_port = s->remote_port;
+    c->flow.v6 = IP_IS_V6(&s->remote);
+    c->socket = s;
+    c->refs = 1;
+    struct bucket *b = bucket_of(&c->flow);
+    mutex_lock(&b->lock);
+    c->next = b->first;
+    b->first = c;
+    mutex_unlock(&b->lock);
+    __atomic_store_n(&s->channel, c, __ATOMIC_RELEASE);
+}
+
+/* No frame comes any more. */
+static struct channel *unhook(struct inet_socket *s)
+{
+    struct channel *c = s->channel;
+    if (!c)
+        return NULL;
+    struct bucket *b = bucket_of(&c->flow);
+    mutex_lock(&b->lock);
+    struct channel **at = &b->first;
+    while (*at != c)
+        at = &(*at)->next;
+    *at = c->next;
+    c->socket = NULL;
+    mutex_unlock(&b->lock);
+    return c;
+}
+
+/* ---- consumers: core held ---- */
+
+/* What lies there, oldest first; how many. */
+static struct net_buf *take(struct channel *c, u32 *n)
+{
+    struct net_buf *frame = __atomic_exchange_n(&c->frames, NULL, __ATOMIC_ACQUIRE), *turned = NULL;
+    for (*n = 0; frame; ++*n) {
+        struct net_buf *next = frame->free;
+        frame->free = turned;
+        turned = frame;
+        frame = next;
+    }
+    __atomic_sub_fetch(&c->count, *n, __ATOMIC_RELAXED);
+    return turned;
+}
+
+static void input_all(struct net_buf *frames)
+{
+    while (frames) {
+        struct net_buf *next = frames->free;
+        netif_input_frame(frames);
+        frames = next;
+    }
+}
+
+static void drain(struct channel *c, struct inet_socket *s, u64 *counter)
+{
+    u32 n;
+    if (!__atomic_load_n(&c->frames, __ATOMIC_RELAXED))
+        return;
+    struct net_buf *frames = take(c, &n);
+    count(counter, n);
+    core_traffic();
+    draining = s;
+    input_all(frames);
+    draining = NULL;
+    if (s)
+        channel_wants(s);
+}
+
+void channel_drain(struct inet_socket *s)
+{
+    if (s->channel)
+        drain(s->channel, s, &counters.by_owner);
+}
+
+void channel_wants(struct inet_socket *s)
+{
+    if (s->channel && s->tcp)
+        __atomic_store_n(&s->channel->eager, s->tcp->unsent || tcp_sndbuf(s->tcp) < SND_LOW,
+                         __ATOMIC_RELAXED);
+}
+
+bool channel_pending(const struct inet_socket *s)
+{
+    return s->channel && __atomic_load_n(&s->channel->frames, __ATOMIC_ACQUIRE);
+}
+
+void channel_abandon(struct inet_socket *s)
+{
+    u32 n;
+    struct channel *c = unhook(s);
+    if (!c)
+        return;
+    s->channel = NULL;
+    struct net_buf **tail = &abandoned, *frames = take(c, &n);
+    while (*tail)
+        tail = &(*tail)->free;
+    *tail = frames;
+    put(c);
+    if (n)
+        core_kick();
+}
+
+bool channel_draining(const struct inet_socket *s)
+{
+    return draining == s;
+}
+
+struct tcp_pcb *net_tcp_find(u16 remote_port, u16 local_port)
+{
+    struct tcp_pcb *p = draining ? draining->tcp : NULL;
+    bool same = p && p->remote_port == remote_port && p->local_port == local_port && p->state > LISTEN &&
+                p->state != TIME_WAIT && ip_addr_cmp(&p->remote_ip, ip_current_src_addr()) &&
+                ip_addr_cmp(&p->local_ip, ip_current_dest_addr());
+    return same ? p : NULL;
+}
+
+static void drain_abandoned(void)
+{
+    struct net_buf *frames = abandoned;
+    abandoned = NULL;
+    input_all(frames);
+}
+
+/* ---- receive threads ---- */
+
+/* Onto the worker's list. */
+static void list(struct channel *c)
+{
+    if (__atomic_load_n(&c->listed, __ATOMIC_SEQ_CST) || __atomic_exchange_n(&c->listed, 1, __ATOMIC_SEQ_CST))
+        return;
+    __atomic_add_fetch(&c->refs, 1, __ATOMIC_RELAXED);
+    c->next_listed = __atomic_load_n(&listed, __ATOMIC_RELAXED);
+    while (
+        !__atomic_compare_exchange_n(&listed, &c->next_listed, c, true, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+        ;
+    if (!c->next_listed)
+        core_kick();
+}
+
+/* Bucket's mutex held. */
+static void push(struct channel *c, struct batch *batch, struct net_buf *frame, u32 events)
+{
+    frame->free = __atomic_load_n(&c->frames, __ATOMIC_RELAXED);
+    while (!__atomic_compare_exchange_n(&c->frames, &frame->free, frame, true, __ATOMIC_SEQ_CST,
+                                        __ATOMIC_RELAXED))
+        ;
+    u32 depth = __atomic_add_fetch(&c->count, 1, __ATOMIC_RELAXED);
+    if (!c->urgent && (depth > CHANNEL_MAX || __atomic_load_n(&c->eager, __ATOMIC_RELAXED))) {
+        c->urgent = true;
+        c->next_urgent = batch->urgent;
+        batch->urgent = c;
+        __atomic_add_fetch(&c->refs, 1, __ATOMIC_RELAXED);
+    }
+    list(c);
+    if (events) {
+        count(&counters.wakeups, 1);
+        inet_wake(c->socket, events);
+    }
+}
+
+static bool to_channel(struct batch *batch, struct net_buf *frame)
+{
+    struct flow f;
+    u32 payload;
+    const u8 *tcp = classify(frame, &f, &payload);
+    if (!tcp)
+        return false;
+    u32 events = tcp[13] & TCP_RST              ? POLL_IN | POLL_OUT | POLL_ERR | POLL_HUP | POLL_RDHUP
+                 : payload || tcp[13] & TCP_FIN ? POLL_IN | POLL_RDHUP
+                                                : 0;
+    struct bucket *b = bucket_of(&f);
+    mutex_lock(&b->lock);
+    struct channel *c = find(b, &f);
+    if (c)
+        push(c, batch, frame, events);
+    mutex_unlock(&b->lock);
+    return c != NULL;
+}
+
+void channel_deliver(u32 queue, struct net_buf *frame)
+{
+    struct batch *batch = &batches[queue];
+    if (to_channel(batch, frame)) {
+        count(&counters.classified, 1);
+        return;
+    }
+    count(&counters.unclassified, 1);
+    frame->free = NULL;
+    if (batch->last)
+        batch->last->free = frame;
+    else
+        batch->first = frame;
+    batch->last = frame;
+    if (++batch->count >= BATCH)
+        channel_batch_end(queue);
+}
+
+void channel_batch_end(u32 queue)
+{
+    struct batch *batch = &batches[queue];
+    struct net_buf *frames = batch->first;
+    struct channel *c = batch->urgent, *next;
+    if (!frames && !c)
+        return;
+    batch->first = batch->last = NULL;
+    batch->urgent = NULL;
+    batch->count = 0;
+    core_enter();
+    core_traffic();
+    input_all(frames);
+    for (; c; c = next) {
+        next = c->next_urgent;
+        c->urgent = false;
+        drain(c, c->socket, &counters.by_receiver);
+        put(c);
+    }
+    core_leave();
+}
+
+/* ---- the worker ---- */
+
+u64 channel_work(u64 now)
+{
+    static u64 due = SLEEP_FOREVER; /* the worker's own */
+    if (due == SLEEP_FOREVER && __atomic_load_n(&listed, __ATOMIC_SEQ_CST))
+        due = now + CHANNEL_PATIENCE;
+    if (now < due && !abandoned)
+        return due;
+    due = SLEEP_FOREVER;
+    core_enter();
+    drain_abandoned();
+    struct channel *c = __atomic_exchange_n(&listed, NULL, __ATOMIC_ACQ_REL);
+    while (c) {
+        struct channel *next = c->next_listed;
+        __atomic_store_n(&c->listed, 0, __ATOMIC_SEQ_CST);
+        drain(c, c->socket, &counters.by_worker);
+        put(c);
+        c = next;
+    }
+    core_leave();
+    return SLEEP_FOREVER;
+}
+
+/* ---- /proc/net/moka ---- */
+
+void channel_show(struct seq *s)
+{
+    seq_printf(s, "classified %lu\nunclassified %lu\nwakeups %lu\n", counters.classified,
+               counters.unclassified, counters.wakeups);
+    seq_printf(s, "drained_by_owner %lu\ndrained_by_worker %lu\ndrained_by_receiver %lu\n", counters.by_owner,
+               counters.by_worker, counters.by_receiver);
+}
