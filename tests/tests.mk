@@ -32,6 +32,11 @@ $(B)/tests/java/%.jar: $$(wildcard tests/java/%/*.java) tests/java/lib/Suite.jav
 	$(JDK)/bin/javac -nowarn -XDignore.symbol.file -Xlint:none -cp $(JNI_CLASSPATH):$(NET_CLASSPATH) -d $(B)/tests/java/$*.classes $^
 	$(JDK)/bin/jar --create --file $@ --main-class Main -C $(B)/tests/java/$*.classes .
 
+BOOT_PROGRAMS := $(B)/tests/sched
+$(B)/tests/sched: tests/boot/sched.c | $(B)/.deps
+	@mkdir -p $(@D)
+	musl-gcc -static -O1 -Wall -Wextra -Werror $< -o $@ -pthread
+
 NET_PROGRAMS := $(B)/tests/netd $(B)/tests/wire
 $(B)/tests/netd: tests/boot/netd.c | $(B)/.deps
 	@mkdir -p $(@D)
@@ -42,7 +47,7 @@ $(B)/tests/wire: tests/boot/wire.c | $(B)/.deps
 
 .PHONY: tests-built tests-host-built unit-tests
 unit-tests: $(UNIT_TESTS)
-tests-host-built: unit-tests $(ABI_PROGRAMS) $(NET_PROGRAMS) $(JAVA_JARS) $(MOKA) $(LAUNCHER) $(EXAMPLES)
+tests-host-built: unit-tests $(ABI_PROGRAMS) $(BOOT_PROGRAMS) $(NET_PROGRAMS) $(JAVA_JARS) $(MOKA) $(LAUNCHER) $(EXAMPLES)
 tests-built: all tests-host-built
 
 test: $(B)/.deps
