@@ -247,8 +247,8 @@ static struct page *zone_take(u32 order, u32 kind, u32 flags)
     if (!zone_enter(flags))
         return NULL;
     struct page *page = zone_allows(kind, order) ? buddy_take(order) : NULL;
-    while (page && order == 0 && caches() && n < pool_limit / 2 && zone_allows(PAGE_ANON, 0))
-        n += buddy_take_upto(extra + n, pool_limit / 2 - n);
+    while (page && order == 0 && caches() && n < pool_limit / 2 - 1 && zone_allows(PAGE_ANON, 0))
+        n += buddy_take_upto(extra + n, pool_limit / 2 - 1 - n);
     mutex_unlock(&zone_lock);
     preempt_disable();
     struct mm_cpu *c = caches();
@@ -327,6 +327,43 @@ void page_free(struct page *page)
         caches_create();
     if (!pool_give(page, order))
         pool_drain(order == 0 ? pool_limit / 2 : POOL_MAX, page);
+}
+
+/* Whole blocks at once: of their frames only the first one's entry is looked at while they are free. */
+static void buddy_give_run(struct page *first, u32 count)
+{
+    while (count) {
+        u32 order = MIN(31 - __builtin_clz(count), ORDER_MAX);
+        order = MIN(order, (u32)__builtin_ctzl(page_to_paddr(first) >> PAGE_SHIFT));
+        buddy_give(first, order);
+        first += 1u << order;
+        count -= 1u << order;
+    }
+}
+
+void page_free_run(struct page *first, u32 count)
+{
+    if (count == 1) {
+        page_free(first);
+        return;
+    }
+    if (unlikely(!caches()))
+        caches_create();
+    preempt_disable();
+    struct mm_cpu *c = caches();
+    if (likely(c))
+        count_kind(c, first->kind, -(s64)count);
+    while (c && count && c->count < pool_limit / 2) { /* the lowest is taken out first */
+        struct page *page = first + --count;
+        set_kind(page, PAGE_POOLED);
+        c->pool[c->count++] = page;
+    }
+    preempt_enable();
+    if (!count)
+        return;
+    mutex_lock(&zone_lock);
+    buddy_give_run(first, count);
+    mutex_unlock(&zone_lock);
 }
 
 void page_put(struct page *page)

@@ -71,6 +71,8 @@ void phys_init_cpu(void);
 struct page *page_alloc(u32 order, enum page_kind kind, u32 flags);
 /* Gives the block back at once, whatever refs says. May sleep. */
 void page_free(struct page *page);
+/* Gives back count neighbours of order 0 and of one kind, like page_free() of each, at once. May sleep. */
+void page_free_run(struct page *first, u32 count);
 static inline void page_get(struct page *page)
 {
     __atomic_add_fetch(&page->refs, 1, __ATOMIC_RELAXED);

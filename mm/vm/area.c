@@ -3,9 +3,18 @@
  * largest free gap below any area of its subtree, so that the highest fitting gap is found in one descent.
  * For every node n:  n.gap = n.start - (end of the area before n, or PROGRAM_START)
  *                    n.max_gap = max(n.gap, n.left.max_gap, n.right.max_gap)
+ *
+ * Not every area is a node. Cutting an area and joining it again, as mprotect(2) does all the time, must not
+ * rebalance a tree: so an area that touches the one before it may be a follower, which only the list in_order
+ * knows, of the last node before it, its leader. A node has at most TAIL_MAX followers, and they are the
+ * areas that come right after it; everything between the start of a node and the end of its last follower is
+ * mapped.
  */
 #include "kernel/base/panic.h"
 #include "mm/vm/internal.h"
+
+#define TAIL_MAX 8
+#define FOLLOWS  (~0u) /* vm_area.tail of a follower; its parent is its leader */
 
 static struct vm_area *root;
 static struct list in_order = LIST_INIT(in_order);
@@ -32,16 +41,22 @@ struct vm_area *area_last(void)
 
 struct vm_area *area_after(u64 addr)
 {
-    struct vm_area *found = NULL;
+    struct vm_area *low = NULL; /* the last node that starts at or below addr */
     for (struct vm_area *n = root; n;) {
-        if (n->end > addr) {
-            found = n;
-            n = n->start <= addr ? NULL : n->left;
+        if (n->start > addr) {
+            n = n->left;
         } else {
-            n = n->right;
+            low = n;
+            n = n->end > addr ? NULL : n->right;
         }
     }
-    return found;
+    struct list *l = low ? &low->order : in_order.next;
+    for (; l != &in_order; l = l->next) {
+        struct vm_area *a = list_entry(l, struct vm_area, order);
+        if (a->end > addr)
+            return a;
+    }
+    return NULL;
 }
 
 struct vm_area *area_at(u64 addr)
@@ -169,8 +184,11 @@ void area_insert(struct vm_area *a)
             link = &parent->right;
         }
     }
+    for (u32 i = prev ? prev->tail : 0; i; i--) /* past the followers */
+        prev = area_next(prev);
     a->left = a->right = NULL;
     a->parent = parent;
+    a->tail = 0;
     *link = a;
     list_push_front(prev ? &prev->order : &in_order, &a->order);
     struct vm_area *next = area_next(a);
@@ -182,10 +200,10 @@ void area_insert(struct vm_area *a)
         gap_moved(next);
 }
 
-/* Exchanges n, which has two children, with its successor's place in the tree. */
-static void swap_with_successor(struct vm_area *n)
+/* Exchanges n, which has two children, with s, the node after it, in the tree. */
+static void swap_with_successor(struct vm_area *n, struct vm_area *s)
 {
-    struct vm_area *s = area_next(n), *right = s->right, *parent = s->parent;
+    struct vm_area *right = s->right, *parent = s->parent;
     replace(n, s);
     s->left = n->left;
     s->left->parent = s;
@@ -204,14 +222,22 @@ static void swap_with_successor(struct vm_area *n)
         right->parent = n;
 }
 
-void area_remove(struct vm_area *a)
+/* The node after n, which has a right child. */
+static struct vm_area *successor(struct vm_area *n)
 {
-    struct vm_area *next = area_next(a), *swapped = a->left && a->right ? next : NULL;
+    for (n = n->right; n->left;)
+        n = n->left;
+    return n;
+}
+
+/* Takes a node out of the tree; it stays in the list. */
+static void node_remove(struct vm_area *a)
+{
+    struct vm_area *swapped = a->left && a->right ? successor(a) : NULL;
     if (swapped)
-        swap_with_successor(a);
+        swap_with_successor(a, swapped);
     struct vm_area *parent = a->parent;
     replace(a, a->left ? a->left : a->right);
-    list_del(&a->order);
     if (parent)
         parent->height = 0; /* it lost a child: so that the walk up starts */
     fix_up(parent);
@@ -219,8 +245,103 @@ void area_remove(struct vm_area *a)
         swapped->height = 0; /* its figures are those of its former place */
         fix_up(swapped);
     }
+}
+
+/* ---- followers ---- */
+
+/* Restores heights and balance from n upwards after the height of one of its children changed, but no gap. */
+static void fix_heights(struct vm_area *n)
+{
+    while (n) {
+        u32 l = height(n->left), r = height(n->right), old = n->height;
+        if (likely(l <= r + 1 && r <= l + 1))
+            n->height = 1 + MAX(l, r);
+        else
+            n = balance(n);
+        if (n->height == old)
+            return;
+        n = n->parent;
+    }
+}
+
+/* Makes leader that of the count areas from f on. */
+static void lead(struct vm_area *leader, struct vm_area *f, u32 count)
+{
+    leader->tail = count;
+    for (; count; count--, f = area_next(f)) {
+        f->tail = FOLLOWS;
+        f->parent = leader;
+    }
+}
+
+/* Makes a follower a node; it takes over those that follow after it. */
+static void promote(struct vm_area *f)
+{
+    struct vm_area *leader = f->parent;
+    u32 before = 0;
+    for (struct vm_area *a = area_next(leader); a != f; a = area_next(a))
+        before++;
+    lead(f, area_next(f), leader->tail - before - 1);
+    leader->tail = before;
+    struct vm_area *parent = leader->right ? successor(leader) : leader;
+    f->left = f->right = NULL;
+    f->parent = parent;
+    *(parent == leader ? &parent->right : &parent->left) = f;
+    set_gap(f);
+    f->max_gap = f->gap;
+    f->height = 1;
+    if (f->gap) {
+        f->height = 0;
+        fix_up(f);
+    } else {
+        fix_heights(parent);
+    }
+}
+
+/* The first follower of a node takes its place in the tree and its other followers; a is neither any more. */
+static void succeed(struct vm_area *a)
+{
+    struct vm_area *f = area_next(a);
+    replace(a, f);
+    f->left = a->left;
+    f->right = a->right;
+    if (f->left)
+        f->left->parent = f;
+    if (f->right)
+        f->right->parent = f;
+    f->height = a->height;
+    f->gap = a->gap;
+    f->max_gap = a->max_gap;
+    lead(f, area_next(f), a->tail - 1);
+}
+
+/* Takes a out of tree and list; what comes after it keeps its place, whatever its gap is now. */
+static void unlink(struct vm_area *a)
+{
+    if (a->tail == FOLLOWS)
+        a->parent->tail--;
+    else if (a->tail)
+        succeed(a);
+    else
+        node_remove(a);
+    list_del(&a->order);
+}
+
+/* The end of the area before a moved, or a's start. */
+static void touched(struct vm_area *a)
+{
+    if (a->tail != FOLLOWS)
+        gap_moved(a);
+    else if (a->start != area_prev(a)->end)
+        promote(a);
+}
+
+void area_remove(struct vm_area *a)
+{
+    struct vm_area *next = area_next(a);
+    unlink(a);
     if (next)
-        gap_moved(next);
+        touched(next);
 }
 
 void area_resize(struct vm_area *a, u64 start, u64 end)
@@ -228,9 +349,43 @@ void area_resize(struct vm_area *a, u64 start, u64 end)
     struct vm_area *next = area_next(a);
     a->start = start;
     a->end = end;
-    gap_moved(a);
+    touched(a);
     if (next)
-        gap_moved(next);
+        touched(next);
+}
+
+/* ---- neighbours that touch ---- */
+
+void area_split(struct vm_area *a, u64 addr, struct vm_area *upper)
+{
+    ASSERT(addr > a->start && addr < a->end);
+    struct vm_area *leader = a->tail == FOLLOWS ? a->parent : a;
+    upper->start = addr;
+    upper->end = a->end;
+    a->end = addr;
+    upper->parent = leader;
+    upper->tail = FOLLOWS;
+    list_push_front(&a->order, &upper->order);
+    if (likely(++leader->tail <= TAIL_MAX))
+        return;
+    struct vm_area *middle = leader;
+    for (u32 i = 0; i < TAIL_MAX / 2; i++)
+        middle = area_next(middle);
+    promote(middle);
+}
+
+void area_join(struct vm_area *a, struct vm_area *next)
+{
+    u64 end = next->end;
+    ASSERT(a->end == next->start && area_next(a) == next);
+    unlink(next); /* its gap was 0: no other changes */
+    a->end = end;
+}
+
+void area_move_border(struct vm_area *a, struct vm_area *next, u64 addr)
+{
+    ASSERT(a->end == next->start && addr > a->start && addr < next->end);
+    a->end = next->start = addr;
 }
 
 /* The highest aligned place of len bytes in the gap [gap_start, gap_end) cut to [low, high); 0: none. */

@@ -24,6 +24,12 @@ void area_insert(struct vm_area *a);
 void area_remove(struct vm_area *a);
 /* Moves an area's borders; it must not reach its neighbours. */
 void area_resize(struct vm_area *a, u64 start, u64 end);
+/* Cuts a at addr, which lies inside it: upper becomes the area of what is above. Cheap, like the next two. */
+void area_split(struct vm_area *a, u64 addr, struct vm_area *upper);
+/* The area after a, which begins where a ends, leaves the tree and a takes its place, too. */
+void area_join(struct vm_area *a, struct vm_area *next);
+/* Moves the border where a ends and the area after it begins. */
+void area_move_border(struct vm_area *a, struct vm_area *next, u64 addr);
 /* The highest free range of len bytes, aligned, within [low, high). 0: none. */
 u64 area_find_gap(u64 len, u64 align, u64 low, u64 high);
 
@@ -35,18 +41,47 @@ u64 area_find_gap(u64 len, u64 align, u64 low, u64 high);
 struct tlb_batch {
     u64 start, end;     /* covers every changed translation; start > end: nothing to flush */
     struct list frames; /* blocks to free, through page.link */
-    struct {
+    struct page *next;  /* the page that would continue the last run; NULL: no run */
+    struct tlb_run {
         struct page *first;
         u32 count;
-    } run[TLB_RUNS]; /* pages to page_put, neighbours together */
+        bool own;    /* ours alone: given back without counting references down */
+    } run[TLB_RUNS]; /* pages of order 0, neighbours together */
     u32 run_count;
 };
 void tlb_begin(struct tlb_batch *b);
-void tlb_note(struct tlb_batch *b, u64 addr, u64 len);
+static inline void tlb_note(struct tlb_batch *b, u64 addr, u64 len)
+{
+    b->start = MIN(b->start, addr);
+    b->end = MAX(b->end, addr + len);
+}
+void tlb_release_apart(struct tlb_batch *b, struct page *page, bool own);
 /* Takes over one reference to page; puts off what other CPUs may still use until tlb_finish. */
-void tlb_release(struct tlb_batch *b, struct page *page);
-/* Flushes on all CPUs, then frees. The batch is empty again. May sleep; interrupts on once there are other
- * CPUs. */
+static inline void tlb_release(struct tlb_batch *b, struct page *page)
+{
+    bool own = page->kind != PAGE_CACHE && __atomic_load_n(&page->refs, __ATOMIC_ACQUIRE) == 1;
+    if (page == b->next && own == b->run[b->run_count - 1].own && !page->order) {
+        b->run[b->run_count - 1].count++;
+        b->next++;
+    } else {
+        tlb_release_apart(b, page, own);
+    }
+}
+void tlb_flush_noted(struct tlb_batch *b);
+void tlb_free_collected(struct tlb_batch *b);
+/* Flushes on all CPUs. May sleep; interrupts on once there are other CPUs. */
+static inline void tlb_flush(struct tlb_batch *b)
+{
+    if (b->start < b->end)
+        tlb_flush_noted(b);
+}
+/* Gives up what was collected; after tlb_flush(). The batch is empty again. */
+static inline void tlb_free(struct tlb_batch *b)
+{
+    if (b->run_count || !list_empty(&b->frames))
+        tlb_free_collected(b);
+}
+/* Both. */
 void tlb_finish(struct tlb_batch *b);
 void tlb_init(void);
 
@@ -67,14 +102,17 @@ pte_t *pt_make_huge_entry(u64 addr);
 pte_t *pt_make_entry(pte_t *huge_entry, u64 addr);
 /* Splits a 2 MiB page that crosses addr. -ENOMEM. vm_lock alone. */
 int pt_split_at(u64 addr, struct tlb_batch *b);
+/* Splits 2 MiB pages that cross start or end. -ENOMEM. vm_lock alone. */
+int pt_split_around(u64 start, u64 end, struct tlb_batch *b);
 /* Unmaps [start, end), at whose borders no 2 MiB page crosses; tables that serve only [floor, ceiling) go
  * too. vm_lock alone. */
 void pt_zap(u64 start, u64 end, u64 floor, u64 ceiling, struct tlb_batch *b);
 /* Empties one entry that pt_walk came to. vm_lock alone. */
 void pt_zap_leaf(pte_t *entry, u64 addr, int level, struct tlb_batch *b);
-/* Gives all pages of [start, end) the rights of flags; borders as pt_zap. object: the area's. vm_lock alone.
- */
-void pt_protect(u64 start, u64 end, u32 flags, const struct vm_object *object, struct tlb_batch *b);
+/* Gives all pages of [start, end), whose area has old_flags, the rights of flags; object: the area's. 2 MiB
+ * pages at the borders are split. -ENOMEM: nothing changed. vm_lock alone. */
+int pt_protect(u64 start, u64 end, u32 old_flags, u32 flags, const struct vm_object *object,
+               struct tlb_batch *b);
 /* Moves the pages of [from, from + len) to [to, to + len), which is empty. -ENOMEM: nothing moved. vm_lock
  * alone. */
 int pt_move(u64 from, u64 to, u64 len, struct tlb_batch *b);

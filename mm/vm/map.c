@@ -11,17 +11,70 @@
 
 struct vm_file_ops vm_file_ops;
 
+#define SPARE_MIN 2 /* areas at hand for a change: cutting something out of the middle of an area needs two  \
+                     */
+#define SPARE_MAX 16
+
 /* What one change leaves behind. */
 struct change {
     struct tlb_batch batch;
     struct list removed; /* areas to dispose of after unlocking, through order */
 };
 
+/* Unused areas, linked through right. Written under vm_lock alone; the count is a hint for others. */
+static struct vm_area *spare;
+static u32 spare_count;
+
+static void spare_push(struct vm_area *a)
+{
+    a->right = spare;
+    spare = a;
+    __atomic_store_n(&spare_count, spare_count + 1, __ATOMIC_RELAXED);
+}
+
+/* An area with unset fields, or NULL. vm_lock alone. */
+static struct vm_area *area_new(void)
+{
+    struct vm_area *a = spare;
+    if (unlikely(!a))
+        return kmalloc(sizeof(*a));
+    spare = a->right;
+    __atomic_store_n(&spare_count, spare_count - 1, __ATOMIC_RELAXED);
+    return a;
+}
+
+/* Makes sure that area_new() works SPARE_MIN times. False: no memory. vm_lock alone. */
+static bool spare_ready(void)
+{
+    while (unlikely(spare_count < SPARE_MIN)) {
+        struct vm_area *a = kmalloc(sizeof(*a));
+        if (!a)
+            return false;
+        spare_push(a);
+    }
+    return true;
+}
+
+/* Before vm_lock is taken, when more can be reclaimed. */
+static void __attribute__((noinline)) change_begin_short(void)
+{
+    struct vm_area *more[SPARE_MIN];
+    for (u32 i = 0; i < SPARE_MIN; i++)
+        more[i] = kmalloc(sizeof(*more[i]));
+    write_lock(&vm_lock);
+    for (u32 i = 0; i < SPARE_MIN; i++)
+        if (more[i])
+            spare_push(more[i]);
+}
+
 static void change_begin(struct change *c)
 {
     list_init(&c->removed);
     tlb_begin(&c->batch);
-    write_lock(&vm_lock);
+    if (likely(__atomic_load_n(&spare_count, __ATOMIC_RELAXED) >= SPARE_MIN))
+        write_lock(&vm_lock);
+    else
+        change_begin_short();
 }
 
 /* Lets go of what an area holds, and of the area. vm_lock not held. */
@@ -36,8 +89,11 @@ static void area_dispose(struct vm_area *a)
 
 static void change_end(struct change *c)
 {
-    tlb_finish(&c->batch);
+    tlb_flush(&c->batch);
     write_unlock(&vm_lock);
+    tlb_free(&c->batch);
+    if (likely(list_empty(&c->removed)))
+        return;
     for (struct list *l; (l = list_pop_front(&c->removed));)
         area_dispose(list_entry(l, struct vm_area, order));
 }
@@ -63,11 +119,20 @@ static void object_unlink(struct vm_area *a)
     mutex_unlock(&a->object->lock);
 }
 
+/* Removed from the tree already: goes when vm_lock is free, or stays at hand if nothing hangs on it. */
+static void let_go(struct vm_area *a, struct change *c)
+{
+    if (!a->object && !a->file && spare_count < SPARE_MAX)
+        spare_push(a);
+    else
+        list_push_back(&c->removed, &a->order);
+}
+
 static void drop(struct vm_area *a, struct change *c)
 {
     area_remove(a);
     object_unlink(a);
-    list_push_back(&c->removed, &a->order);
+    let_go(a, c);
 }
 
 static u64 offset_at(const struct vm_area *a, u64 addr)
@@ -87,79 +152,145 @@ static void resize(struct vm_area *a, u64 start, u64 end)
         mutex_unlock(&a->object->lock);
 }
 
-/* Makes upper the part of a from addr on, with references of its own; a keeps what is below. */
-static void split_into(struct vm_area *a, u64 addr, struct vm_area *upper)
+static void lock_object(const struct vm_area *a)
 {
-    ASSERT(addr > a->start && addr < a->end);
-    upper->start = addr;
-    upper->end = a->end;
+    if (a->object)
+        mutex_lock(&a->object->lock);
+}
+
+static void unlock_object(const struct vm_area *a)
+{
+    if (a->object)
+        mutex_unlock(&a->object->lock);
+}
+
+/* Makes upper an area like a, with references of its own, not among the object's areas yet. */
+static void copy_like(struct vm_area *upper, const struct vm_area *a, u64 offset)
+{
     upper->flags = a->flags;
     upper->object = a->object;
-    upper->offset = offset_at(a, addr);
     upper->file = a->file;
+    upper->offset = offset;
     if (a->object)
         vm_object_get(a->object);
     if (a->file && vm_file_ops.get)
         vm_file_ops.get(a->file);
-    resize(a, a->start, addr);
-    area_insert(upper);
-    object_link(upper);
+}
+
+/* Cuts a at addr, inside it; returns the upper part, NULL: no memory. */
+static struct vm_area *split(struct vm_area *a, u64 addr)
+{
+    struct vm_area *upper = area_new();
+    if (unlikely(!upper))
+        return NULL;
+    copy_like(upper, a, offset_at(a, addr));
+    if (likely(!a->object)) {
+        area_split(a, addr, upper);
+        return upper;
+    }
+    mutex_lock(&a->object->lock);
+    area_split(a, addr, upper);
+    list_push_back(&a->object->areas, &upper->object_link);
+    mutex_unlock(&a->object->lock);
+    return upper;
 }
 
 /* Cuts the area around addr there, if there is one. -ENOMEM. */
 static int split_at(u64 addr)
 {
     struct vm_area *a = area_at(addr);
-    if (!a || a->start == addr)
-        return 0;
-    struct vm_area *upper = kmalloc(sizeof(*upper));
-    if (!upper)
-        return -ENOMEM;
-    split_into(a, addr, upper);
-    return 0;
+    return !a || a->start == addr || split(a, addr) ? 0 : -ENOMEM;
+}
+
+/* Whether low and high, which has other flags, are one area but for the border between them. */
+static bool alike(const struct vm_area *low, const struct vm_area *high)
+{
+    return low->end == high->start && low->object == high->object && low->file == high->file &&
+           (!low->object || offset_at(low, low->end) == high->offset);
 }
 
 static bool mergeable(const struct vm_area *low, const struct vm_area *high)
 {
-    return low->end == high->start && low->flags == high->flags && !(low->flags & VM_STACK) &&
-           low->object == high->object && low->file == high->file &&
-           (!low->object || offset_at(low, low->end) == high->offset);
+    return low->flags == high->flags && !(low->flags & VM_STACK) && alike(low, high);
+}
+
+/* a takes over the area after it. */
+static void join(struct vm_area *a, struct vm_area *next, struct change *c)
+{
+    lock_object(a);
+    area_join(a, next);
+    if (next->object)
+        list_del(&next->object_link);
+    unlock_object(a);
+    let_go(next, c);
 }
 
 /* Joins a with its neighbours where they are alike; returns the area that then holds a's range. */
 static struct vm_area *merge(struct vm_area *a, struct change *c)
 {
     struct vm_area *prev = area_prev(a), *next = area_next(a);
-    if (next && mergeable(a, next)) {
-        u64 end = next->end;
-        drop(next, c);
-        resize(a, a->start, end);
-    }
+    if (next && mergeable(a, next))
+        join(a, next, c);
     if (prev && mergeable(prev, a)) {
-        u64 end = a->end;
-        drop(a, c);
-        resize(prev, prev->start, end);
+        join(prev, a, c);
         a = prev;
     }
     return a;
 }
 
-/* Lets the area below a new one grow over it, if they are alike; the new one is disposed of. */
-static bool extend(struct vm_area *new, struct change *c)
+/* Lets an area beside a new one, which has no references yet, grow over it, if they are alike. */
+static bool extend(const struct vm_area *new, struct change *c)
 {
     struct vm_area *next = area_after(new->start), *prev = next ? area_prev(next) : area_last();
+    if (next && mergeable(new, next)) {
+        resize(next, new->start, next->end);
+        if (prev && mergeable(prev, next))
+            join(prev, next, c);
+        return true;
+    }
     if (!prev || !mergeable(prev, new))
         return false;
     resize(prev, prev->start, new->end);
-    merge(prev, c);
-    list_push_back(&c->removed, &new->order);
     return true;
+}
+
+static void move_border(struct vm_area *low, struct vm_area *high, u64 addr)
+{
+    lock_object(low);
+    if (low->object)
+        high->offset += addr - high->start;
+    area_move_border(low, high, addr);
+    unlock_object(low);
+}
+
+/*
+ * Gives [start, end), a part of a, other flags: by moving the border to a neighbour that has them, else by
+ * cutting. spare_ready() was true.
+ */
+static void set_flags(struct vm_area *a, u64 start, u64 end, u32 flags, struct change *c)
+{
+    bool low = start == a->start, high = end == a->end;
+    if (low != high) {
+        struct vm_area *beside = low ? area_prev(a) : area_next(a);
+        struct vm_area *lower = low ? beside : a, *upper = low ? a : beside;
+        if (beside && beside->flags == flags && !(flags & VM_STACK) && alike(lower, upper)) {
+            move_border(lower, upper, low ? end : start);
+            return;
+        }
+    }
+    if (!high)
+        split(a, end);
+    if (!low)
+        a = split(a, start);
+    a->flags = flags;
+    if (low || high)
+        merge(a, c);
 }
 
 /* Splits areas and 2 MiB pages at both borders of [start, end). -ENOMEM with nothing changed that shows. */
 static int cut(u64 start, u64 end, struct change *c)
 {
-    if (pt_split_at(start, &c->batch) || pt_split_at(end, &c->batch) || split_at(start) || split_at(end))
+    if (pt_split_around(start, end, &c->batch) || split_at(start) || split_at(end))
         return -ENOMEM;
     return 0;
 }
@@ -177,6 +308,17 @@ static int unmap_range(u64 start, u64 end, struct change *c)
     struct vm_area *prev = a ? area_prev(a) : area_last();
     pt_zap(start, end, prev ? prev->end : 0, a ? a->start : PROGRAM_END + PAGE_SIZE, &c->batch);
     return 0;
+}
+
+/* Puts an area that is complete but for its references among the others. */
+static void insert(struct vm_area *a)
+{
+    if (a->object)
+        vm_object_get(a->object);
+    if (a->file && vm_file_ops.get)
+        vm_file_ops.get(a->file);
+    area_insert(a);
+    object_link(a);
 }
 
 /* ---- mapping ---- */
@@ -246,33 +388,27 @@ s64 vm_map(u64 addr, u64 len, u32 area_flags, u32 map_flags, struct vm_object *o
         return err;
     if (overcommitted(len, area_flags, object))
         return -ENOMEM;
-    struct vm_area *a = kmalloc(sizeof(*a));
     struct change c;
-    if (!a)
-        return -ENOMEM;
     change_begin(&c);
-    err = place(&addr, len, map_flags, huge_possible(len, object, object ? offset : 0), &c);
-    if (err) {
-        change_end(&c);
-        kfree(a);
-        return err;
+    struct vm_area *a = area_new();
+    err = a ? place(&addr, len, map_flags, huge_possible(len, object, object ? offset : 0), &c) : -ENOMEM;
+    if (!err) {
+        a->start = addr;
+        a->end = addr + len;
+        a->flags = area_flags | (area_flags & VM_SHARED ? 0 : VM_MAYWRITE);
+        a->object = object;
+        a->offset = object ? offset : 0;
+        a->file = file;
     }
-    a->start = addr;
-    a->end = addr + len;
-    a->flags = area_flags | (area_flags & VM_SHARED ? 0 : VM_MAYWRITE);
-    a->object = object;
-    a->offset = object ? offset : 0;
-    a->file = file;
-    if (object)
-        vm_object_get(object);
-    if (file && vm_file_ops.get)
-        vm_file_ops.get(file);
-    if (!extend(a, &c)) {
-        area_insert(a);
-        object_link(a);
-        merge(a, &c);
+    if (err || extend(a, &c)) {
+        if (a)
+            spare_push(a);
+    } else {
+        insert(a);
     }
     change_end(&c);
+    if (err)
+        return err;
     if (map_flags & VM_POPULATE)
         vm_populate(addr, len, (area_flags & VM_WRITE) && !(area_flags & VM_SHARED));
     return addr;
@@ -291,36 +427,6 @@ int vm_unmap(u64 addr, u64 len)
 
 /* ---- changing areas in place ---- */
 
-/*
- * Calls fn for each area of [start, end), cut to the range; fn may change flags. Alike neighbours are merged
- * afterwards. -ENOMEM when there was a hole (after doing what is not), or check's first error, which stops.
- */
-static int for_range(u64 start, u64 end, int (*check)(struct vm_area *a, u32 arg),
-                     void (*fn)(struct vm_area *a, u32 arg, struct change *c), u32 arg)
-{
-    struct change c;
-    change_begin(&c);
-    int err = cut(start, end, &c);
-    u64 at = start;
-    bool hole = false;
-    while (!err && at < end) {
-        struct vm_area *a = area_after(at);
-        if (!a || a->start >= end) {
-            hole = true;
-            break;
-        }
-        hole = hole || a->start > at;
-        err = check(a, arg);
-        if (err)
-            break;
-        at = a->end;
-        fn(a, arg, &c);
-        merge(a, &c);
-    }
-    change_end(&c);
-    return err ? err : hole ? -ENOMEM : 0;
-}
-
 static int range_of(u64 addr, u64 len, u64 *end)
 {
     if (!IS_ALIGNED(addr, PAGE_SIZE))
@@ -331,41 +437,74 @@ static int range_of(u64 addr, u64 len, u64 *end)
     return 0;
 }
 
-static int protect_check(struct vm_area *a, u32 prot)
+/* What of [start, end) the areas hold, one after the other; in a step, the part of its area. */
+struct step {
+    struct vm_area *area;
+    u64 start, end;
+};
+
+/* The part of [at, end) in the next area; false: none is left. *hole is set when something lies between. */
+static bool next_part(u64 at, u64 end, struct step *s, bool *hole)
 {
-    return (prot & VM_WRITE) && !(a->flags & (VM_MAYWRITE | VM_WRITE)) ? -EACCES : 0;
+    s->area = area_after(at);
+    if (!s->area || s->area->start >= end) {
+        *hole = true;
+        return false;
+    }
+    *hole |= s->area->start > at;
+    s->start = MAX(s->area->start, at);
+    s->end = MIN(s->area->end, end);
+    return true;
 }
 
-static void protect_area(struct vm_area *a, u32 prot, struct change *c)
+static int protect_part(const struct step *s, u32 prot, struct change *c)
 {
-    u32 old = a->flags;
-    a->flags = (a->flags & ~VM_PROT) | prot;
-    if (a->flags != old)
-        pt_protect(a->start, a->end, a->flags, a->object, &c->batch);
+    struct vm_area *a = s->area;
+    u32 flags = (a->flags & ~VM_PROT) | prot;
+    if ((prot & VM_WRITE) && !(a->flags & (VM_MAYWRITE | VM_WRITE)))
+        return -EACCES;
+    if (flags == a->flags)
+        return 0;
+    if (!spare_ready() || pt_protect(s->start, s->end, a->flags, flags, a->object, &c->batch))
+        return -ENOMEM;
+    set_flags(a, s->start, s->end, flags, c);
+    return 0;
 }
 
 int vm_protect(u64 addr, u64 len, u32 prot)
 {
     u64 end;
     int err = range_of(addr, len, &end);
-    return err || end == addr ? err : for_range(addr, end, protect_check, protect_area, prot);
-}
-
-static int advise_check(struct vm_area *a, u32 huge)
-{
-    return 0;
-}
-
-static void advise_area(struct vm_area *a, u32 huge, struct change *c)
-{
-    a->flags = (a->flags & ~(VM_HUGE | VM_NOHUGE)) | (huge ? VM_HUGE : VM_NOHUGE);
+    if (err || end == addr)
+        return err;
+    struct change c;
+    struct step s = {.end = addr};
+    bool hole = false;
+    change_begin(&c);
+    while (!err && s.end < end && next_part(s.end, end, &s, &hole))
+        err = protect_part(&s, prot, &c);
+    change_end(&c);
+    return err ? err : hole ? -ENOMEM : 0;
 }
 
 int vm_advise_huge(u64 addr, u64 len, bool huge)
 {
     u64 end;
     int err = range_of(addr, len, &end);
-    return err || end == addr ? err : for_range(addr, end, advise_check, advise_area, huge);
+    if (err || end == addr)
+        return err;
+    struct change c;
+    struct step s = {.end = addr};
+    bool hole = false;
+    change_begin(&c);
+    while (!err && s.end < end && next_part(s.end, end, &s, &hole)) {
+        u32 flags = (s.area->flags & ~(VM_HUGE | VM_NOHUGE)) | (huge ? VM_HUGE : VM_NOHUGE);
+        err = spare_ready() ? 0 : -ENOMEM;
+        if (!err && flags != s.area->flags)
+            set_flags(s.area, s.start, s.end, flags, &c);
+    }
+    change_end(&c);
+    return err ? err : hole ? -ENOMEM : 0;
 }
 
 int vm_discard(u64 addr, u64 len)
@@ -374,28 +513,18 @@ int vm_discard(u64 addr, u64 len)
     int err = range_of(addr, len, &end);
     if (err || end == addr)
         return err;
-    struct tlb_batch batch;
-    tlb_begin(&batch);
-    write_lock(&vm_lock);
-    err = pt_split_at(addr, &batch) || pt_split_at(end, &batch) ? -ENOMEM : 0;
-    u64 at = addr;
+    struct change c;
+    struct step s = {.end = addr};
     bool hole = false;
-    while (!err && at < end) {
-        struct vm_area *a = area_after(at);
-        if (!a || a->start >= end) {
-            hole = true;
-            break;
-        }
-        hole = hole || a->start > at;
-        u64 from = MAX(a->start, at), to = MIN(a->end, end);
-        if (a->flags & VM_LOCKED)
+    change_begin(&c);
+    err = pt_split_around(addr, end, &c.batch);
+    while (!err && s.end < end && next_part(s.end, end, &s, &hole)) {
+        if (s.area->flags & VM_LOCKED)
             err = -EINVAL;
         else
-            pt_zap(from, to, from, to, &batch);
-        at = to;
+            pt_zap(s.start, s.end, s.start, s.end, &c.batch);
     }
-    tlb_finish(&batch);
-    write_unlock(&vm_lock);
+    change_end(&c);
     return err ? err : hole ? -ENOMEM : 0;
 }
 
@@ -411,14 +540,9 @@ static struct vm_area *area_holding(u64 addr, u64 len)
 static struct vm_area *area_like(const struct vm_area *a, u64 old_addr, u64 start, u64 len,
                                  struct vm_area *into)
 {
-    *into = *a;
-    into->offset = offset_at(a, old_addr);
+    copy_like(into, a, offset_at(a, old_addr));
     into->start = start;
     into->end = start + len;
-    if (into->object)
-        vm_object_get(into->object);
-    if (into->file && vm_file_ops.get)
-        vm_file_ops.get(into->file);
     area_insert(into);
     object_link(into);
     return into;
@@ -451,8 +575,8 @@ static int move_area(u64 addr, u64 old_len, u64 new_len, bool keep_old, u64 new_
     return 0;
 }
 
-/* *spare: for a new area; NULL afterwards when it was used. */
-static s64 remap_locked(u64 addr, u64 old_len, u64 new_len, u32 flags, u64 new_addr, struct vm_area **spare,
+/* *into: for a new area; NULL afterwards when it was used. */
+static s64 remap_locked(u64 addr, u64 old_len, u64 new_len, u32 flags, u64 new_addr, struct vm_area **into,
                         struct change *c)
 {
     struct vm_area *a = area_holding(addr, old_len);
@@ -477,9 +601,9 @@ static s64 remap_locked(u64 addr, u64 old_len, u64 new_len, u32 flags, u64 new_a
                      choose(new_addr, new_len, 0, huge_possible(new_len, a->object, offset_at(a, addr))))) {
         return -ENOMEM;
     }
-    int err = move_area(addr, old_len, new_len, keep_old, new_addr, *spare, c);
+    int err = move_area(addr, old_len, new_len, keep_old, new_addr, *into, c);
     if (!err)
-        *spare = NULL;
+        *into = NULL;
     return err ? err : (s64)new_addr;
 }
 
@@ -497,14 +621,13 @@ s64 vm_remap(u64 addr, u64 old_len, u64 new_len, u32 flags, u64 new_addr)
             (addr < new_addr + new_len && new_addr < addr + old_len))
             return -EINVAL;
     }
-    struct vm_area *spare = kmalloc(sizeof(*spare));
     struct change c;
-    if (!spare)
-        return -ENOMEM;
     change_begin(&c);
-    s64 result = remap_locked(addr, old_len, new_len, flags, new_addr, &spare, &c);
+    struct vm_area *into = area_new();
+    s64 result = into ? remap_locked(addr, old_len, new_len, flags, new_addr, &into, &c) : -ENOMEM;
+    if (into)
+        spare_push(into);
     change_end(&c);
-    kfree(spare);
     return result;
 }
 

@@ -42,22 +42,33 @@ static u64 span(int level)
     return PAGE_SIZE << (9 * level);
 }
 
+/* The level-1 entry of addr, NULL where a table above it is missing. *next: where the 2 MiB, or what is
+ * missing, end. */
+static inline pte_t *huge_entry(u64 addr, u64 *next)
+{
+    pte_t e = pte_load(&page_table_root[pte_index(addr, 3)]);
+    if (unlikely(!e.bits)) {
+        *next = ALIGN_DOWN(addr, span(3)) + span(3);
+        return NULL;
+    }
+    e = pte_load(&table_of(e)[pte_index(addr, 2)]);
+    if (unlikely(!e.bits)) {
+        *next = ALIGN_DOWN(addr, span(2)) + span(2);
+        return NULL;
+    }
+    *next = ALIGN_DOWN(addr, HUGE_SIZE) + HUGE_SIZE;
+    return &table_of(e)[pte_index(addr, 1)];
+}
+
 pte_t *pt_lookup(u64 addr, int *level)
 {
-    pte_t *table = page_table_root;
-    for (int l = 3; l > 0; l--) {
-        pte_t *e = &table[pte_index(addr, l)];
-        pte_t v = pte_load(e);
-        if (l == 1 && (v.bits & PTE_HUGE)) {
-            *level = 1;
-            return e;
-        }
-        if (!is_table(v))
-            return NULL;
-        table = table_of(v);
-    }
-    *level = 0;
-    return &table[pte_index(addr, 0)];
+    u64 next;
+    pte_t *entry = huge_entry(addr, &next);
+    pte_t e = entry ? pte_load(entry) : (pte_t){0};
+    *level = e.bits & PTE_HUGE ? 1 : 0;
+    if (!e.bits || *level)
+        return e.bits ? entry : NULL;
+    return &table_of(e)[pte_index(addr, 0)];
 }
 
 /* The table below an entry, made when missing; NULL: no memory, or the entry is a 2 MiB page. */
@@ -77,7 +88,10 @@ static pte_t *table_make(pte_t *entry)
 
 pte_t *pt_make_huge_entry(u64 addr)
 {
-    pte_t *table = page_table_root;
+    u64 next;
+    pte_t *entry = huge_entry(addr, &next), *table = page_table_root;
+    if (likely(entry))
+        return entry;
     for (int l = 3; l > 1 && table; l--)
         table = table_make(&table[pte_index(addr, l)]);
     return table ? &table[pte_index(addr, 1)] : NULL;
@@ -99,12 +113,8 @@ static void fill_split(pte_t *table, pte_t e)
         table[i] = pte_make(pte_paddr(e) + i * PAGE_SIZE, flags);
 }
 
-int pt_split_at(u64 addr, struct tlb_batch *b)
+static int split_huge(pte_t *entry, u64 addr, struct tlb_batch *b)
 {
-    int level;
-    pte_t *entry = IS_ALIGNED(addr, HUGE_SIZE) ? NULL : pt_lookup(addr, &level);
-    if (!entry || level == 0)
-        return 0;
     struct page *table = page_alloc(0, PAGE_KERNEL, 0);
     if (!table)
         return -ENOMEM;
@@ -117,6 +127,22 @@ int pt_split_at(u64 addr, struct tlb_batch *b)
     while (!pte_cmpxchg(entry, e, pte_make(page_to_paddr(table), TABLE_FLAGS)) && (e = pte_load(entry)).bits);
     tlb_note(b, addr, PAGE_SIZE); /* flushing any part drops the whole 2 MiB translation */
     return 0;
+}
+
+int pt_split_at(u64 addr, struct tlb_batch *b)
+{
+    u64 next;
+    pte_t *entry = IS_ALIGNED(addr, HUGE_SIZE) ? NULL : huge_entry(addr, &next);
+    return entry && (pte_load(entry).bits & PTE_HUGE) ? split_huge(entry, addr, b) : 0;
+}
+
+int pt_split_around(u64 start, u64 end, struct tlb_batch *b)
+{
+    u64 next;
+    if (end - ALIGN_DOWN(start, HUGE_SIZE) >= HUGE_SIZE)
+        return pt_split_at(start, b) ?: pt_split_at(end, b);
+    pte_t *entry = huge_entry(start, &next); /* both borders, or all but one, are in one entry's 2 MiB */
+    return entry && (pte_load(entry).bits & PTE_HUGE) ? split_huge(entry, start, b) : 0;
 }
 
 /* ---- unmapping ---- */
@@ -137,96 +163,172 @@ void pt_zap_leaf(pte_t *entry, u64 addr, int level, struct tlb_batch *b)
         tlb_release(b, page + i);
 }
 
-static void zap_level(pte_t *table, int level, u64 start, u64 end, u64 floor, u64 ceiling,
-                      struct tlb_batch *b)
+/* Empties the entries of [at, end), all of one table. */
+static void zap_entries(pte_t *entry, u64 at, u64 end, struct tlb_batch *b)
+{
+    u64 zero = zero_page_paddr(), first = ~0UL, last = 0;
+    s64 resident = 0;
+    for (; at < end; at += PAGE_SIZE, entry++) {
+        if (!pte_load(entry).bits)
+            continue;
+        pte_t e = pte_exchange(entry, (pte_t){0});
+        if (pte_present(e)) {
+            first = MIN(first, at);
+            last = at + PAGE_SIZE;
+        }
+        if (pte_paddr(e) == zero)
+            continue;
+        struct page *page = paddr_to_page(pte_paddr(e));
+        if (page->kind == PAGE_CACHE && (e.bits & PTE_ACCESSED))
+            __atomic_or_fetch(&page->flags, PAGE_ACTIVE, __ATOMIC_RELAXED);
+        resident++;
+        tlb_release(b, page);
+    }
+    count_resident(-resident);
+    if (last)
+        tlb_note(b, first, last - first);
+}
+
+static void free_table(pte_t *entry, u64 addr, struct tlb_batch *b)
+{
+    pte_t e = pte_exchange(entry, (pte_t){0});
+    tlb_note(b, addr, PAGE_SIZE); /* any address drops the cached upper levels */
+    list_push_back(&b->frames, &paddr_to_page(pte_paddr(e))->link);
+}
+
+/* Frees the tables of level 1 and 2 below table's entries for [start, end) that serve only [floor, ceiling).
+ */
+static void free_upper(pte_t *table, int level, u64 start, u64 end, u64 floor, u64 ceiling,
+                       struct tlb_batch *b)
 {
     for (u64 at = start, next; at < end; at = next) {
         u64 base = ALIGN_DOWN(at, span(level));
         pte_t *entry = &table[pte_index(at, level)];
-        pte_t e = pte_load(entry);
         next = MIN(base + span(level), end);
-        if (!e.bits)
+        if (!pte_load(entry).bits)
             continue;
-        if (level == 0 || (e.bits & PTE_HUGE)) {
-            ASSERT(at == base && next == base + span(level));
-            pt_zap_leaf(entry, at, level, b);
-            continue;
-        }
-        zap_level(table_of(e), level - 1, at, next, floor, ceiling, b);
-        if (base >= floor && base + span(level) <= ceiling) {
-            pte_exchange(entry, (pte_t){0});
-            tlb_note(b, at, PAGE_SIZE); /* any address drops the cached upper levels */
-            list_push_back(&b->frames, &paddr_to_page(pte_paddr(e))->link);
-        }
+        if (level == 3)
+            free_upper(table_of(pte_load(entry)), 2, at, next, floor, ceiling, b);
+        if (base >= floor && base + span(level) <= ceiling)
+            free_table(entry, at, b);
     }
 }
 
 void pt_zap(u64 start, u64 end, u64 floor, u64 ceiling, struct tlb_batch *b)
 {
-    zap_level(page_table_root, 3, start, end, floor, ceiling, b);
+    for (u64 at = start, next; at < end; at = next) {
+        pte_t *huge = huge_entry(at, &next);
+        u64 base = ALIGN_DOWN(at, HUGE_SIZE), stop = MIN(next, end);
+        pte_t e = huge ? pte_load(huge) : (pte_t){0};
+        if (!e.bits)
+            continue;
+        if (e.bits & PTE_HUGE) {
+            ASSERT(at == base && stop == next);
+            pt_zap_leaf(huge, at, 1, b);
+            continue;
+        }
+        zap_entries(&table_of(e)[pte_index(at, 0)], at, stop, b);
+        if (base >= floor && next <= ceiling)
+            free_table(huge, at, b);
+    }
+    if (ceiling - floor >= span(2))
+        free_upper(page_table_root, 3, start, end, floor, ceiling, b);
 }
 
 /* ---- walking ---- */
 
-static void walk_level(pte_t *table, int level, u64 start, u64 end,
-                       void (*fn)(pte_t *e, u64 addr, int level, void *arg), void *arg)
-{
-    for (u64 at = start, next; at < end; at = next) {
-        pte_t *entry = &table[pte_index(at, level)];
-        pte_t e = pte_load(entry);
-        next = MIN(ALIGN_DOWN(at, span(level)) + span(level), end);
-        if (!e.bits)
-            continue;
-        if (level == 0 || (e.bits & PTE_HUGE))
-            fn(entry, at, level, arg);
-        else
-            walk_level(table_of(e), level - 1, at, next, fn, arg);
-    }
-}
-
 void pt_walk(u64 start, u64 end, void (*fn)(pte_t *e, u64 addr, int level, void *arg), void *arg)
 {
-    walk_level(page_table_root, 3, start, end, fn, arg);
+    for (u64 at = start, next; at < end; at = next) {
+        pte_t *huge = huge_entry(at, &next);
+        pte_t e = huge ? pte_load(huge) : (pte_t){0};
+        next = MIN(next, end);
+        if (e.bits & PTE_HUGE)
+            fn(huge, at, 1, arg);
+        if (!e.bits || (e.bits & PTE_HUGE))
+            continue;
+        pte_t *entry = &table_of(e)[pte_index(at, 0)];
+        for (; at < next; at += PAGE_SIZE, entry++)
+            if (pte_load(entry).bits)
+                fn(entry, at, 0, arg);
+    }
 }
 
 /* ---- protection ---- */
 
+#define RIGHTS (PTE_PRESENT | PTE_HELD | PTE_WRITE | PTE_NX)
+
 struct protect {
-    u32 flags;
     const struct vm_object *object;
     struct tlb_batch *batch;
+    u64 bits; /* of RIGHTS, for a page that a write must not reach without a fault */
+    bool write, shared;
 };
 
-/* May the page behind e be written by an area of these flags without a fault? */
+/* May the page behind e be written by the area without a fault? It allows writing. */
 static bool write_through(pte_t e, const struct protect *p)
 {
     if (pte_paddr(e) == zero_page_paddr())
         return false;
-    struct page *page = paddr_to_page(pte_paddr(e));
-    if (p->flags & VM_SHARED) /* with a backing store, the first write marks the page dirty */
-        return !p->object || !p->object->ops || !p->object->ops->writeback;
-    return page->kind == PAGE_ANON;
+    if (!p->object)
+        return true;
+    if (p->shared) /* with a backing store, the first write marks the page dirty */
+        return !p->object->ops || !p->object->ops->writeback;
+    return paddr_to_page(pte_paddr(e))->kind == PAGE_ANON;
 }
 
-static void protect_leaf(pte_t *entry, u64 addr, int level, void *arg)
+static inline void protect_leaf(pte_t *entry, pte_t old, u64 addr, int level, const struct protect *p)
 {
-    struct protect *p = arg;
-    pte_t old, new;
+    pte_t new;
     do {
-        old = pte_load(entry);
-        new.bits = (old.bits & ~(PTE_PRESENT | PTE_HELD | PTE_WRITE | PTE_NX)) |
-                   pt_flags(p->flags, write_through(old, p));
-    } while (!pte_cmpxchg(entry, old, new));
-    u64 lost = old.bits & ~new.bits &(PTE_PRESENT | PTE_WRITE);
-    u64 forbidden = new.bits & ~old.bits &PTE_NX;
-    if ((old.bits & PTE_PRESENT) && (lost || forbidden))
+        new.bits = (old.bits & ~RIGHTS) | p->bits;
+        if (p->write && write_through(old, p))
+            new.bits |= PTE_WRITE;
+    } while (!pte_cmpxchg_load(entry, &old, new));
+    u64 lost = (old.bits & ~new.bits &(PTE_PRESENT | PTE_WRITE)) | (new.bits & ~old.bits &PTE_NX);
+    if (lost && pte_present(old))
         tlb_note(p->batch, addr, span(level));
 }
 
-void pt_protect(u64 start, u64 end, u32 flags, const struct vm_object *object, struct tlb_batch *b)
+/* Returns where it stopped: end, or where a 2 MiB page could not be split. */
+static u64 protect_range(u64 start, u64 end, const struct protect *p)
 {
-    struct protect p = {flags, object, b};
-    pt_walk(start, end, protect_leaf, &p);
+    for (u64 at = start, next; at < end; at = next) {
+        pte_t *huge = huge_entry(at, &next);
+        pte_t e = huge ? pte_load(huge) : (pte_t){0};
+        if (e.bits & PTE_HUGE) {
+            bool whole = IS_ALIGNED(at, HUGE_SIZE) && next <= end;
+            if (!whole && split_huge(huge, at, p->batch))
+                return at;
+            if (whole)
+                protect_leaf(huge, e, at, 1, p);
+            else
+                e = pte_load(huge);
+        }
+        next = MIN(next, end);
+        if (!e.bits || (e.bits & PTE_HUGE))
+            continue;
+        pte_t *entry = &table_of(e)[pte_index(at, 0)];
+        for (; at < next; at += PAGE_SIZE, entry++) {
+            e = pte_load(entry);
+            if (e.bits)
+                protect_leaf(entry, e, at, 0, p);
+        }
+    }
+    return end;
+}
+
+int pt_protect(u64 start, u64 end, u32 old_flags, u32 flags, const struct vm_object *object,
+               struct tlb_batch *b)
+{
+    struct protect p = {object, b, pt_flags(flags, false), flags & VM_WRITE, flags & VM_SHARED};
+    u64 done = protect_range(start, end, &p);
+    if (likely(done >= end))
+        return 0;
+    p.bits = pt_flags(old_flags, false);
+    p.write = old_flags & VM_WRITE;
+    protect_range(start, done, &p); /* without splits now */
+    return -ENOMEM;
 }
 
 /* ---- moving ---- */

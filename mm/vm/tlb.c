@@ -45,7 +45,7 @@ static struct {
 static void flush_local(u64 start, u64 end)
 {
     if ((end - start) >> PAGE_SHIFT > FLUSH_EACH_MAX) {
-        tlb_flush_all_local();
+        tlb_flush_program_local();
         return;
     }
     for (; start < end; start += PAGE_SIZE)
@@ -56,7 +56,7 @@ static void idle_hook(bool idle)
 {
     u32 *state = &cpu_tlb[cpu_id()].state;
     if (__atomic_exchange_n(state, idle ? IDLE : ACTIVE, __ATOMIC_SEQ_CST) == STALE)
-        tlb_flush_all_local();
+        tlb_flush_program_local();
 }
 
 /* True when the CPU is idle: it will flush before it runs the program again. */
@@ -105,20 +105,20 @@ static void wait_for_answers(struct tlb_request *r)
     sched_wake(r->waiter); /* the permit may have been somebody else's: give it back */
 }
 
-static void flush_everywhere(u64 start, u64 end)
+static void __attribute__((noinline)) flush_everywhere(u64 start, u64 end)
 {
     struct tlb_node nodes[CPU_MAX];
     struct tlb_request r = {.start = start, .end = end, .waiter = current_thread()};
     preempt_disable();
-    u32 self = cpu_id(), others = 0;
-    for (u32 i = 0; i < CPU_MAX; i++)
+    u32 self = cpu_id(), count = __atomic_load_n(&cpu_count, __ATOMIC_RELAXED), others = 0;
+    u8 targets[CPU_MAX];
+    for (u32 i = 0; i < count; i++)
         if (i != self && cpus[i] && __atomic_load_n(&cpus[i]->online, __ATOMIC_ACQUIRE) && !left_for_later(i))
-            nodes[others++].request = (void *)(u64)i;
+            targets[others++] = i;
     r.pending = others;
     for (u32 i = 0; i < others; i++) {
-        u32 cpu = (u32)(u64)nodes[i].request;
         nodes[i].request = &r;
-        send(cpu, &nodes[i]);
+        send(targets[i], &nodes[i]);
     }
     flush_local(start, end);
     preempt_enable();
@@ -130,31 +130,21 @@ void tlb_begin(struct tlb_batch *b)
 {
     b->start = ~0UL;
     b->end = 0;
+    b->next = NULL;
     b->run_count = 0;
     list_init(&b->frames);
 }
 
-void tlb_note(struct tlb_batch *b, u64 addr, u64 len)
+void tlb_release_apart(struct tlb_batch *b, struct page *page, bool own)
 {
-    b->start = MIN(b->start, addr);
-    b->end = MAX(b->end, addr + len);
-}
-
-void tlb_release(struct tlb_batch *b, struct page *page)
-{
-    if (page->kind != PAGE_CACHE && __atomic_load_n(&page->refs, __ATOMIC_ACQUIRE) == 1) {
+    if (own && (page->order || b->run_count == TLB_RUNS)) {
         list_push_back(&b->frames, &page->link);
         return;
     }
-    u32 n = b->run_count;
-    if (n && b->run[n - 1].first + b->run[n - 1].count == page) {
-        b->run[n - 1].count++;
-        return;
-    }
-    if (n == TLB_RUNS)
+    if (b->run_count == TLB_RUNS)
         tlb_finish(b);
-    b->run[b->run_count].first = page;
-    b->run[b->run_count++].count = 1;
+    b->run[b->run_count++] = (struct tlb_run){page, 1, own};
+    b->next = page + 1;
 }
 
 /* Drops a reference of each of 512 pages of one aligned block; frees them together when it was the last of
@@ -179,9 +169,14 @@ static void put_block(struct page *first)
             page_free(first + i);
 }
 
-static void put_run(struct page *page, u32 count)
+static void put_run(const struct tlb_run *r)
 {
-    while (count) {
+    struct page *page = r->first;
+    if (r->own) {
+        page_free_run(page, r->count);
+        return;
+    }
+    for (u32 count = r->count; count;) {
         if (count >= 512 && page->order == 0 && IS_ALIGNED(page_to_paddr(page), HUGE_SIZE)) {
             put_block(page);
             page += 512;
@@ -193,15 +188,30 @@ static void put_run(struct page *page, u32 count)
     }
 }
 
-void tlb_finish(struct tlb_batch *b)
+void tlb_flush_noted(struct tlb_batch *b)
 {
-    if (b->start < b->end)
+    if (__atomic_load_n(&cpu_count, __ATOMIC_RELAXED) == 1)
+        flush_local(b->start, b->end);
+    else
         flush_everywhere(b->start, b->end);
+    b->start = ~0UL;
+    b->end = 0;
+}
+
+void tlb_free_collected(struct tlb_batch *b)
+{
     for (struct list *l; (l = list_pop_front(&b->frames));)
         page_free(list_entry(l, struct page, link));
     for (u32 i = 0; i < b->run_count; i++)
-        put_run(b->run[i].first, b->run[i].count);
-    tlb_begin(b);
+        put_run(&b->run[i]);
+    b->next = NULL;
+    b->run_count = 0;
+}
+
+void tlb_finish(struct tlb_batch *b)
+{
+    tlb_flush(b);
+    tlb_free(b);
 }
 
 void tlb_init(void)

@@ -120,9 +120,10 @@ u64 vm_object_seek(struct vm_object *obj, u64 pos, bool data);
 struct vm_area {
     u64 start, end;
     u32 flags;
-    u32 height; /* with left .. max_gap: the tree of areas, see area.c */
+    u32 height; /* with left .. tail: the tree of areas, see area.c */
     struct vm_area *left, *right, *parent;
-    u64 gap, max_gap;         /* bytes free right below start; the largest gap in this subtree */
+    u64 gap, max_gap; /* bytes free right below start; the largest gap in this subtree */
+    u32 tail;
     struct list order;        /* all areas by address */
     struct vm_object *object; /* NULL: anonymous private. One reference */
     u64 offset;               /* bytes, page-aligned: object offset of start */

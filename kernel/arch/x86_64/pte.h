@@ -58,6 +58,12 @@ static inline bool pte_cmpxchg(pte_t *p, pte_t old, pte_t new)
     return __atomic_compare_exchange_n(&p->bits, &old.bits, new.bits, false, __ATOMIC_ACQ_REL,
                                        __ATOMIC_ACQUIRE);
 }
+/* The same for loops: when it fails, *old becomes what is there. */
+static inline bool pte_cmpxchg_load(pte_t *p, pte_t *old, pte_t new)
+{
+    return __atomic_compare_exchange_n(&p->bits, &old->bits, new.bits, false, __ATOMIC_ACQ_REL,
+                                       __ATOMIC_ACQUIRE);
+}
 
 /* Index of addr in a table of the given level: 3 (PML4), 2, 1 (2 MiB entries), 0 (4 KiB entries). */
 static inline u32 pte_index(u64 addr, int level)
@@ -79,6 +85,12 @@ pte_t *pte_kernel_walk(u64 addr, u64 (*alloc_table)(void));
 static inline void tlb_flush_page_local(u64 addr)
 {
     __asm__ volatile("invlpg (%0)" ::"r"(addr) : "memory");
+}
+/* All but global entries, which the program's half has none of. */
+static inline void tlb_flush_program_local(void)
+{
+    u64 cr3;
+    __asm__ volatile("movq %%cr3, %0; movq %0, %%cr3" : "=r"(cr3)::"memory");
 }
 void tlb_flush_all_local(void); /* global entries too */
 

@@ -69,6 +69,10 @@ void host_cpu_start(u32 id)
     host_cpu->current = calloc(1, sizeof(struct thread));
     memset(tlb, 0xff, sizeof(tlb));
     __atomic_store_n(&cpus[id], host_cpu, __ATOMIC_RELEASE);
+    for (u32 n = __atomic_load_n(&cpu_count, __ATOMIC_RELAXED);
+         n <= id &&
+         !__atomic_compare_exchange_n(&cpu_count, &n, id + 1, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED);)
+        ;
     __atomic_store_n(&host_cpu->online, true, __ATOMIC_RELEASE);
 }
 
@@ -137,6 +141,11 @@ void tlb_flush_page_local(u64 addr)
 void tlb_flush_all_local(void)
 {
     memset(tlb, 0xff, sizeof(tlb));
+}
+
+void tlb_flush_program_local(void)
+{
+    tlb_flush_all_local();
 }
 
 /* Not sched_yield: the kernel has a function of that name. */

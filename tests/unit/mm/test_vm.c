@@ -264,10 +264,27 @@ static u64 max_gap(const struct vm_area *a)
     return a ? a->max_gap : 0;
 }
 
+/* What the areas before the one that is looked at leave behind. */
+struct looked {
+    u64 end;
+    const struct vm_area *leader; /* the last node of the tree */
+    u32 followers;                /* that are still to come */
+};
+
 static int check_area(const struct vm_area *a, void *arg)
 {
-    u64 *end = arg;
+    struct looked *l = arg;
+    u64 *end = &l->end;
     CHECK(a->start >= *end && a->end > a->start);
+    if (l->followers) { /* touches the one before, and is no node */
+        CHECK(a->tail == ~0u && a->parent == l->leader && a->start == *end);
+        l->followers--;
+        *end = a->end;
+        return 0;
+    }
+    CHECK(a->tail <= 8);
+    l->leader = a;
+    l->followers = a->tail;
     CHECK(a->gap == a->start - MAX(*end, PROGRAM_START));
     CHECK(a->max_gap == MAX(a->gap, MAX(max_gap(a->left), max_gap(a->right))));
     s32 lean = height(a->left) - height(a->right);
@@ -278,8 +295,10 @@ static int check_area(const struct vm_area *a, void *arg)
 
 static void check_areas(void)
 {
-    u64 end = 0, mapped = 0;
-    vm_for_each(check_area, &end);
+    struct looked looked = {0};
+    u64 mapped = 0;
+    vm_for_each(check_area, &looked);
+    CHECK(!looked.followers);
     for (u32 i = 0; i < PAGES; i++)
         mapped += model[i].state != NONE;
     struct vm_stats s;
