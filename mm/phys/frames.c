@@ -16,6 +16,7 @@
 #define HUGE_POOL_MIN_TOTAL (256UL << 20 >> PAGE_SHIFT) /* smaller machines pool no 2 MiB blocks */
 #define RECLAIM_MIN         32                          /* frames asked of the reclaimers at least */
 #define RECLAIM_TRIES       16
+#define RUN_SMALL           4 /* neighbours freed together: so few go to the CPU's cache */
 
 static struct mutex zone_lock;
 static struct list zone_free[ORDER_MAX + 1]; /* guarded by zone_lock */
@@ -164,13 +165,13 @@ static void caches_create(void)
     mutex_unlock(&zone_lock);
 }
 
-static struct page *pool_take(u32 order, u32 kind)
+static inline struct page *pool_take(u32 order, u32 kind)
 {
     struct page *page = NULL;
     preempt_disable();
     struct mm_cpu *c = caches();
     if (likely(c)) {
-        if (order == 0 && c->count)
+        if (likely(order == 0) && c->count)
             page = c->pool[--c->count];
         else if (order == ORDER_HUGE && c->huge_count)
             page = c->huge[--c->huge_count];
@@ -283,29 +284,8 @@ void phys_register_reclaim(u32 priority, u64 (*reclaim)(u64 want))
     reclaimers[priority] = reclaim;
 }
 
-static struct page *alloc_slow(u32 order, u32 kind, u32 flags)
+static inline struct page *page_ready(struct page *page, u32 order, u32 kind, u32 flags)
 {
-    if (!(flags & PHYS_ATOMIC) && unlikely(!caches()))
-        caches_create();
-    struct page *page = zone_take(order, kind, flags);
-    if (page || (flags & (PHYS_ATOMIC | PHYS_TRY)))
-        return page;
-    for (u32 i = 0, vain = 0; i < RECLAIM_TRIES && vain < 3 && !page; i++) {
-        vain += !phys_reclaim(MAX(RECLAIM_MIN, 1UL << order));
-        page = zone_take(order, kind, flags);
-    }
-    return page;
-}
-
-struct page *page_alloc(u32 order, enum page_kind kind, u32 flags)
-{
-    ASSERT(order <= ORDER_MAX);
-    struct page *page = pool_take(order, kind);
-    if (unlikely(!page)) {
-        page = alloc_slow(order, kind, flags);
-        if (!page)
-            return NULL;
-    }
     page->refs = 1;
     set_kind(page, kind);
     page->order = order;
@@ -317,6 +297,26 @@ struct page *page_alloc(u32 order, enum page_kind kind, u32 flags)
     if (flags & PHYS_ZERO)
         memset(page_to_virt(page), 0, PAGE_SIZE << order);
     return page;
+}
+
+static struct page *__attribute__((noinline)) alloc_slow(u32 order, u32 kind, u32 flags)
+{
+    ASSERT(order <= ORDER_MAX);
+    if (!(flags & PHYS_ATOMIC) && unlikely(!caches()))
+        caches_create();
+    struct page *page = zone_take(order, kind, flags);
+    for (u32 i = 0, vain = 0; !page && !(flags & (PHYS_ATOMIC | PHYS_TRY)) && i < RECLAIM_TRIES && vain < 3;
+         i++) {
+        vain += !phys_reclaim(MAX(RECLAIM_MIN, 1UL << order));
+        page = zone_take(order, kind, flags);
+    }
+    return page ? page_ready(page, order, kind, flags) : NULL;
+}
+
+struct page *page_alloc(u32 order, enum page_kind kind, u32 flags)
+{
+    struct page *page = pool_take(order, kind);
+    return likely(page) ? page_ready(page, order, kind, flags) : alloc_slow(order, kind, flags);
 }
 
 void page_free(struct page *page)
@@ -341,26 +341,25 @@ static void buddy_give_run(struct page *first, u32 count)
     }
 }
 
-void page_free_run(struct page *first, u32 count)
+/* Before frames of one kind go back to the buddy allocator. May sleep. */
+static void count_freed(u32 kind, u64 pages)
 {
-    if (count == 1) {
-        page_free(first);
-        return;
-    }
     if (unlikely(!caches()))
         caches_create();
     preempt_disable();
-    struct mm_cpu *c = caches();
-    if (likely(c))
-        count_kind(c, first->kind, -(s64)count);
-    while (c && count && c->count < pool_limit / 2) { /* the lowest is taken out first */
-        struct page *page = first + --count;
-        set_kind(page, PAGE_POOLED);
-        c->pool[c->count++] = page;
-    }
+    if (likely(caches()))
+        count_kind(caches(), kind, -(s64)pages);
     preempt_enable();
-    if (!count)
+}
+
+void page_free_run(struct page *first, u32 count)
+{
+    if (count <= RUN_SMALL) {
+        while (count)
+            page_free(first + --count); /* the lowest last: it is taken out first */
         return;
+    }
+    count_freed(first->kind, count);
     mutex_lock(&zone_lock);
     buddy_give_run(first, count);
     mutex_unlock(&zone_lock);

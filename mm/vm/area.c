@@ -172,34 +172,6 @@ static void gap_moved(struct vm_area *n)
         fix_up(n);
 }
 
-void area_insert(struct vm_area *a)
-{
-    struct vm_area **link = &root, *parent = NULL, *prev = NULL;
-    while (*link) {
-        parent = *link;
-        if (a->start < parent->start) {
-            link = &parent->left;
-        } else {
-            prev = parent;
-            link = &parent->right;
-        }
-    }
-    for (u32 i = prev ? prev->tail : 0; i; i--) /* past the followers */
-        prev = area_next(prev);
-    a->left = a->right = NULL;
-    a->parent = parent;
-    a->tail = 0;
-    *link = a;
-    list_push_front(prev ? &prev->order : &in_order, &a->order);
-    struct vm_area *next = area_next(a);
-    ASSERT((!prev || prev->end <= a->start) && (!next || a->end <= next->start));
-    set_gap(a);
-    a->height = 0; /* so that the walk up starts */
-    fix_up(a);
-    if (next)
-        gap_moved(next);
-}
-
 /* Exchanges n, which has two children, with s, the node after it, in the tree. */
 static void swap_with_successor(struct vm_area *n, struct vm_area *s)
 {
@@ -298,20 +270,26 @@ static void promote(struct vm_area *f)
     }
 }
 
-/* The first follower of a node takes its place in the tree and its other followers; a is neither any more. */
+/* Puts a into the tree in the place of node n. */
+static void take_place(struct vm_area *n, struct vm_area *a)
+{
+    replace(n, a);
+    a->left = n->left;
+    a->right = n->right;
+    if (a->left)
+        a->left->parent = a;
+    if (a->right)
+        a->right->parent = a;
+    a->height = n->height;
+    a->gap = n->gap;
+    a->max_gap = n->max_gap;
+}
+
+/* The first follower of a node takes its place and its other followers; a is neither any more. */
 static void succeed(struct vm_area *a)
 {
     struct vm_area *f = area_next(a);
-    replace(a, f);
-    f->left = a->left;
-    f->right = a->right;
-    if (f->left)
-        f->left->parent = f;
-    if (f->right)
-        f->right->parent = f;
-    f->height = a->height;
-    f->gap = a->gap;
-    f->max_gap = a->max_gap;
+    take_place(a, f);
     lead(f, area_next(f), a->tail - 1);
 }
 
@@ -334,6 +312,54 @@ static void touched(struct vm_area *a)
         gap_moved(a);
     else if (a->start != area_prev(a)->end)
         promote(a);
+}
+
+/* Makes a new area that comes right before node next, or last, a node of its own. */
+static void node_insert(struct vm_area *a, struct vm_area *next)
+{
+    struct vm_area *prev = area_prev(a), *parent = next;
+    u64 old_gap = next ? next->gap : 0;
+    bool left = next && !next->left;
+    if (!left)
+        parent = prev && prev->tail == FOLLOWS ? prev->parent : prev;
+    a->left = a->right = NULL;
+    a->parent = parent;
+    a->tail = 0;
+    *(!parent ? &root : left ? &parent->left : &parent->right) = a;
+    set_gap(a);
+    if (next)
+        set_gap(next);
+    a->height = 0; /* so that the walk up starts */
+    fix_up(a);
+    if (next && next->gap != old_gap)
+        fix_up(next);
+}
+
+/* Makes a the leader of next, which it touches, in next's place. */
+static void node_precede(struct vm_area *a, struct vm_area *next)
+{
+    take_place(next, a);
+    lead(a, next, next->tail + 1);
+    gap_moved(a);
+}
+
+void area_insert(struct vm_area *a, struct vm_area *next)
+{
+    struct vm_area *prev = next ? area_prev(next) : area_last();
+    ASSERT((!prev || prev->end <= a->start) && (!next || a->end <= next->start));
+    list_push_front(prev ? &prev->order : &in_order, &a->order);
+    struct vm_area *leader = prev && prev->tail == FOLLOWS ? prev->parent : prev;
+    if (prev && prev->end == a->start && leader->tail < TAIL_MAX) {
+        leader->tail++;
+        a->tail = FOLLOWS;
+        a->parent = leader;
+        if (next)
+            gap_moved(next);
+    } else if (next && a->end == next->start && next->tail < TAIL_MAX) {
+        node_precede(a, next);
+    } else {
+        node_insert(a, next);
+    }
 }
 
 void area_remove(struct vm_area *a)

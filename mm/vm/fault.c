@@ -17,8 +17,7 @@
 #define HUGE_MIN_MEMORY  (128UL << 20 >> PAGE_SHIFT) /* smaller machines use no 2 MiB pages by themselves */
 #define HUGE_MANY_MEMORY (256UL << 20 >> PAGE_SHIFT)
 
-struct rwlock vm_lock;
-struct vm_counters vm_counters[CPU_MAX];
+struct vm_cpu vm_cpus[CPU_MAX];
 
 /* One fault on its way. need_*: what to do without the lock before trying again. */
 struct fault {
@@ -28,6 +27,7 @@ struct fault {
     struct vm_object *need_object; /* referenced: read need_index of it */
     u64 need_index;
     bool major;
+    s64 resident; /* pages mapped that were not */
 };
 
 /* Results of a try besides 0 and errors for the caller. */
@@ -38,13 +38,14 @@ static bool is_zero_page(pte_t e)
     return pte_paddr(e) == zero_page_paddr();
 }
 
-/* Makes new the translation of addr if the entry still is old. Page's reference passes to the entry. */
-static bool install(pte_t *entry, pte_t old, pte_t new, u64 pages)
+/* Makes new, of count pages, the translation of addr if the entry still is old. Page's reference passes to
+ * the entry. */
+static inline bool install(struct fault *f, pte_t *entry, pte_t old, pte_t new, u64 pages)
 {
-    if (!pte_cmpxchg(entry, old, new))
+    if (unlikely(!pte_cmpxchg(entry, old, new)))
         return false;
     if (!old.bits || is_zero_page(old))
-        count_resident(pages);
+        f->resident += pages;
     return true;
 }
 
@@ -82,7 +83,7 @@ static int fault_anon_huge(struct fault *f, pte_t *entry)
     if (!page)
         return -ENOMEM;
     u64 bits = pt_flags(f->area->flags, true) | PTE_HUGE | PTE_ACCESSED | PTE_DIRTY;
-    if (!install(entry, (pte_t){0}, pte_make(page_to_paddr(page), bits), 512))
+    if (!install(f, entry, (pte_t){0}, pte_make(page_to_paddr(page), bits), 512))
         page_free(page);
     return 0;
 }
@@ -96,27 +97,30 @@ static int map_zero_page(struct fault *f, pte_t *entry)
     return 0;
 }
 
+/* Others may still read what old mapped: they must see that it was replaced. */
+static void __attribute__((noinline)) forget_old(struct fault *f, pte_t old)
+{
+    struct tlb_batch batch;
+    tlb_begin(&batch);
+    tlb_note(&batch, f->addr, PAGE_SIZE);
+    if (!is_zero_page(old))
+        tlb_release(&batch, paddr_to_page(pte_paddr(old)));
+    tlb_finish(&batch);
+}
+
 /* Gives the area its own page with the contents of source (NULL: zeros) in place of what old maps. */
 static int map_own_page(struct fault *f, pte_t *entry, pte_t old, struct page *source)
 {
     struct page *page = anon_page(0, source ? 0 : PHYS_ZERO);
-    if (!page)
+    if (unlikely(!page))
         return -ENOMEM;
     if (source)
         memcpy(page_to_virt(page), page_to_virt(source), PAGE_SIZE);
-    struct tlb_batch batch;
-    tlb_begin(&batch);
     u64 bits = pt_flags(f->area->flags, true) | PTE_ACCESSED | (f->write ? PTE_DIRTY : 0);
-    if (!install(entry, old, pte_make(page_to_paddr(page), bits), 1)) {
+    if (unlikely(!install(f, entry, old, pte_make(page_to_paddr(page), bits), 1)))
         page_free(page);
-        return 0;
-    }
-    if (pte_present(old)) {
-        tlb_note(&batch, f->addr, PAGE_SIZE); /* others may still read the old page */
-        if (!is_zero_page(old))
-            tlb_release(&batch, paddr_to_page(pte_paddr(old)));
-        tlb_finish(&batch);
-    }
+    else if (unlikely(pte_present(old)))
+        forget_old(f, old);
     return 0;
 }
 
@@ -179,7 +183,7 @@ static void map_around(struct fault *f, pte_t *entry)
         else
             page_put(page);
     }
-    count_resident(mapped);
+    f->resident += mapped;
 }
 
 /* Maps the object's page itself. Its reference passes to the entry. Under the object's lock. */
@@ -191,7 +195,7 @@ static void map_cached(struct fault *f, pte_t *entry, struct page *page)
         object_mark_dirty_locked(a->object, page);
     u64 bits = pt_flags(a->flags, shared && (f->write || writes_untracked(a->object)));
     bits |= PTE_ACCESSED | (f->write ? PTE_DIRTY : 0);
-    if (!install(entry, (pte_t){0}, pte_make(page_to_paddr(page), bits), 1))
+    if (!install(f, entry, (pte_t){0}, pte_make(page_to_paddr(page), bits), 1))
         page_put(page);
 }
 
@@ -244,7 +248,7 @@ static bool fault_object_huge(struct fault *f, pte_t *entry)
     if (!first)
         return false;
     u64 bits = pt_flags(f->area->flags, true) | PTE_HUGE | PTE_ACCESSED | (f->write ? PTE_DIRTY : 0);
-    if (!install(entry, (pte_t){0}, pte_make(page_to_paddr(first), bits), 512))
+    if (!install(f, entry, (pte_t){0}, pte_make(page_to_paddr(first), bits), 512))
         for (u32 i = 0; i < 512; i++)
             page_put(first + i);
     return true;
@@ -288,29 +292,49 @@ static int check_access(const struct vm_area *a, u32 error)
     return a->flags & need ? 0 : -EACCES;
 }
 
+/* area_at(), looking first where this CPU's last fault was. vm_lock shared. */
+static inline struct vm_area *fault_area(u64 addr)
+{
+    struct vm_cpu *c = &vm_cpus[cpu_id()];
+    if (likely(__atomic_load_n(&c->generation, __ATOMIC_ACQUIRE) == vm_lock.generation)) {
+        struct vm_area *last = __atomic_load_n(&c->area, __ATOMIC_RELAXED);
+        if (likely(addr >= last->start && addr < last->end))
+            return last;
+    }
+    struct vm_area *a = area_at(addr);
+    if (a) { /* any area written here is one of this generation: no writer can have come since it was found */
+        __atomic_store_n(&c->area, a, __ATOMIC_RELEASE);
+        __atomic_store_n(&c->generation, vm_lock.generation, __ATOMIC_RELEASE);
+    }
+    return a;
+}
+
 /* With vm_lock shared. */
 static int fault_once(struct fault *f, u32 error)
 {
-    f->area = area_at(f->addr);
-    if (!f->area)
+    u64 next;
+    f->area = fault_area(f->addr);
+    if (unlikely(!f->area))
         return -EFAULT;
     int err = check_access(f->area, error);
-    if (err)
+    if (unlikely(err))
         return err;
-    pte_t *huge = pt_make_huge_entry(f->addr);
-    if (!huge)
+    pte_t *huge = pt_huge_entry(f->addr, &next) ?: pt_make_huge_entry(f->addr);
+    if (unlikely(!huge))
         return -ENOMEM;
     pte_t e = pte_load(huge);
     if (!e.bits && f->area->object && fault_object_huge(f, huge))
         return 0;
     if (!e.bits && f->write && !f->area->object && huge_wanted(f->area, f->addr) && !fault_anon_huge(f, huge))
         return 0;
+    if (unlikely(!e.bits))
+        pt_make_entry(huge, f->addr);
     e = pte_load(huge);
-    if (e.bits & PTE_HUGE)
+    if (unlikely(e.bits & PTE_HUGE))
         return fault_present(f, huge, e);
-    pte_t *entry = pt_make_entry(huge, f->addr);
-    if (!entry) /* no memory, or another CPU put a 2 MiB page there */
-        return pte_load(huge).bits & PTE_HUGE ? TRY_AGAIN : -ENOMEM;
+    if (unlikely(!e.bits))
+        return -ENOMEM;
+    pte_t *entry = &pt_table(e)[pte_index(f->addr, 0)];
     e = pte_load(entry);
     if (e.bits)
         return fault_present(f, entry, e);
@@ -338,30 +362,53 @@ static bool make_room(u32 *failures)
     return (*failures)++ < OOM_TRIES;
 }
 
+static void count_fault(const struct fault *f)
+{
+    preempt_disable();
+    struct vm_cpu *c = &vm_cpus[cpu_id()];
+    __atomic_store_n(&c->resident, c->resident + f->resident, __ATOMIC_RELAXED);
+    if (likely(!f->major))
+        c->minor++;
+    else
+        c->major++;
+    preempt_enable();
+}
+
+/* After a try that could not end: 0 to try again. *held: keeps the page that was read from being reclaimed
+ * before. */
+static int __attribute__((noinline))
+between_tries(struct fault *f, int err, struct page **held, u32 *failures)
+{
+    if (err == TRY_AGAIN && f->need_object)
+        err = fetch(f, held) ?: TRY_AGAIN;
+    if (err == -ENOMEM && make_room(failures))
+        err = TRY_AGAIN;
+    return err == TRY_AGAIN ? 0 : err;
+}
+
 int vm_fault_try(u64 addr, u32 error)
 {
     struct fault f = {.addr = ALIGN_DOWN(addr, PAGE_SIZE), .write = error & PF_WRITE};
     struct page *held = NULL;
     u32 failures = 0;
     int err;
-    if (addr < PROGRAM_START || addr >= PROGRAM_END)
+    if (unlikely(addr < PROGRAM_START || addr >= PROGRAM_END))
         return -EFAULT;
-    do {
-        read_lock(&vm_lock);
+    for (;;) {
+        vm_read_lock();
         err = fault_once(&f, error);
-        read_unlock(&vm_lock);
-        if (held)
+        vm_read_unlock();
+        if (unlikely(held)) {
             page_put(held);
-        held = NULL;
-        if (err == TRY_AGAIN && f.need_object)
-            err = fetch(&f, &held) ?: TRY_AGAIN;
-        if (err == -ENOMEM && make_room(&failures))
-            err = TRY_AGAIN;
-    } while (err == TRY_AGAIN);
-    preempt_disable();
-    vm_counters[cpu_id()].minor += !f.major;
-    vm_counters[cpu_id()].major += f.major;
-    preempt_enable();
+            held = NULL;
+        }
+        if (likely(err != TRY_AGAIN && err != -ENOMEM))
+            break;
+        err = between_tries(&f, err, &held, &failures);
+        if (err)
+            break;
+    }
+    count_fault(&f);
     return err;
 }
 

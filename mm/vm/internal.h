@@ -5,9 +5,8 @@
 #include "kernel/arch/x86_64/cpu.h"
 #include "kernel/arch/x86_64/pte.h"
 #include "kernel/base/errno.h"
+#include "mm/vm/lock.h"
 #include "mm/vm/vm.h"
-
-extern struct rwlock vm_lock;
 
 /* ---- area.c: the areas by address. Readers hold vm_lock shared, changers alone ---- */
 
@@ -20,7 +19,8 @@ struct vm_area *area_at(u64 addr);
 struct vm_area *area_next(const struct vm_area *a);
 struct vm_area *area_prev(const struct vm_area *a);
 struct vm_area *area_last(void);
-void area_insert(struct vm_area *a);
+/* next: area_after(a->start). */
+void area_insert(struct vm_area *a, struct vm_area *next);
 void area_remove(struct vm_area *a);
 /* Moves an area's borders; it must not reach its neighbours. */
 void area_resize(struct vm_area *a, u64 start, u64 end);
@@ -39,14 +39,15 @@ u64 area_find_gap(u64 len, u64 align, u64 low, u64 high);
 
 /* Collects what one operation unmaps; frames are given up only after every CPU has flushed. On the stack. */
 struct tlb_batch {
-    u64 start, end;     /* covers every changed translation; start > end: nothing to flush */
-    struct list frames; /* blocks to free, through page.link */
-    struct page *next;  /* the page that would continue the last run; NULL: no run */
-    struct tlb_run {
+    u64 start, end; /* covers every changed translation; start > end: nothing to flush */
+    struct list
+        own; /* what is ours alone, to be freed: blocks, and runs of page.private neighbours of order 0 */
+    struct page *head; /* of the last run of own; while next is not NULL */
+    struct page *next; /* the page that would continue it; NULL: none */
+    struct {
         struct page *first;
         u32 count;
-        bool own;    /* ours alone: given back without counting references down */
-    } run[TLB_RUNS]; /* pages of order 0, neighbours together */
+    } run[TLB_RUNS]; /* pages to page_put, neighbours together */
     u32 run_count;
 };
 void tlb_begin(struct tlb_batch *b);
@@ -55,17 +56,27 @@ static inline void tlb_note(struct tlb_batch *b, u64 addr, u64 len)
     b->start = MIN(b->start, addr);
     b->end = MAX(b->end, addr + len);
 }
-void tlb_release_apart(struct tlb_batch *b, struct page *page, bool own);
+void tlb_release_shared(struct tlb_batch *b, struct page *page);
+/* A block that nobody else refers to. */
+static inline void tlb_release_own(struct tlb_batch *b, struct page *page)
+{
+    if (page == b->next && !page->order && page->kind == b->head->kind) {
+        b->head->private ++;
+        b->next++;
+        return;
+    }
+    list_push_back(&b->own, &page->link);
+    page->private = 1;
+    b->head = page;
+    b->next = page->order ? NULL : page + 1;
+}
 /* Takes over one reference to page; puts off what other CPUs may still use until tlb_finish. */
 static inline void tlb_release(struct tlb_batch *b, struct page *page)
 {
-    bool own = page->kind != PAGE_CACHE && __atomic_load_n(&page->refs, __ATOMIC_ACQUIRE) == 1;
-    if (page == b->next && own == b->run[b->run_count - 1].own && !page->order) {
-        b->run[b->run_count - 1].count++;
-        b->next++;
-    } else {
-        tlb_release_apart(b, page, own);
-    }
+    if (page->kind != PAGE_CACHE && __atomic_load_n(&page->refs, __ATOMIC_ACQUIRE) == 1)
+        tlb_release_own(b, page);
+    else
+        tlb_release_shared(b, page);
 }
 void tlb_flush_noted(struct tlb_batch *b);
 void tlb_free_collected(struct tlb_batch *b);
@@ -78,7 +89,7 @@ static inline void tlb_flush(struct tlb_batch *b)
 /* Gives up what was collected; after tlb_flush(). The batch is empty again. */
 static inline void tlb_free(struct tlb_batch *b)
 {
-    if (b->run_count || !list_empty(&b->frames))
+    if (b->run_count || !list_empty(&b->own))
         tlb_free_collected(b);
 }
 /* Both. */
@@ -100,6 +111,28 @@ pte_t *pt_lookup(u64 addr, int *level);
 pte_t *pt_make_huge_entry(u64 addr);
 /* The level-0 entry under a level-1 entry that is empty or a table. NULL: no memory. Any vm_lock. */
 pte_t *pt_make_entry(pte_t *huge_entry, u64 addr);
+
+static inline pte_t *pt_table(pte_t e)
+{
+    return phys_to_virt(pte_paddr(e));
+}
+/* The level-1 entry of addr, NULL where a table above it is missing; *next: where the 2 MiB, or what is
+ * missing, end. Any vm_lock. */
+static inline pte_t *pt_huge_entry(u64 addr, u64 *next)
+{
+    pte_t e = pte_load(&page_table_root[pte_index(addr, 3)]);
+    if (unlikely(!e.bits)) {
+        *next = (addr | ((PAGE_SIZE << 27) - 1)) + 1;
+        return NULL;
+    }
+    e = pte_load(&pt_table(e)[pte_index(addr, 2)]);
+    if (unlikely(!e.bits)) {
+        *next = (addr | ((PAGE_SIZE << 18) - 1)) + 1;
+        return NULL;
+    }
+    *next = (addr | (HUGE_SIZE - 1)) + 1;
+    return &pt_table(e)[pte_index(addr, 1)];
+}
 /* Splits a 2 MiB page that crosses addr. -ENOMEM. vm_lock alone. */
 int pt_split_at(u64 addr, struct tlb_batch *b);
 /* Splits 2 MiB pages that cross start or end. -ENOMEM. vm_lock alone. */
@@ -180,16 +213,18 @@ void reclaim_init(void);
 
 /* ---- fault.c ---- */
 
-/* Counters of one CPU; summed by vm_stats. */
-struct vm_counters {
+/* One CPU's figures, summed by vm_stats, and the area where its last fault was. */
+struct vm_cpu {
     s64 resident; /* pages of 4 KiB mapped minus unmapped here */
     u64 minor, major;
+    struct vm_area *area; /* atomic; valid while generation is vm_lock's */
+    u64 generation;       /* atomic; written after area */
 } __attribute__((aligned(64)));
-extern struct vm_counters vm_counters[CPU_MAX];
+extern struct vm_cpu vm_cpus[CPU_MAX];
 static inline void count_resident(s64 pages)
 {
     preempt_disable();
-    s64 *n = &vm_counters[cpu_id()].resident;
+    s64 *n = &vm_cpus[cpu_id()].resident;
     __atomic_store_n(n, *n + pages, __ATOMIC_RELAXED);
     preempt_enable();
 }

@@ -11,8 +11,9 @@
 
 struct vm_file_ops vm_file_ops;
 
-#define SPARE_MIN 2 /* areas at hand for a change: cutting something out of the middle of an area needs two  \
-                     */
+#define SPARE_MIN                                                                                            \
+    2 /* areas at hand for a change: cutting something out of the middle of an area needs two                \
+       */
 #define SPARE_MAX 16
 
 /* What one change leaves behind. */
@@ -27,6 +28,7 @@ static u32 spare_count;
 
 static void spare_push(struct vm_area *a)
 {
+    a->seam = 0;
     a->right = spare;
     spare = a;
     __atomic_store_n(&spare_count, spare_count + 1, __ATOMIC_RELAXED);
@@ -61,7 +63,7 @@ static void __attribute__((noinline)) change_begin_short(void)
     struct vm_area *more[SPARE_MIN];
     for (u32 i = 0; i < SPARE_MIN; i++)
         more[i] = kmalloc(sizeof(*more[i]));
-    write_lock(&vm_lock);
+    vm_write_lock();
     for (u32 i = 0; i < SPARE_MIN; i++)
         if (more[i])
             spare_push(more[i]);
@@ -72,7 +74,7 @@ static void change_begin(struct change *c)
     list_init(&c->removed);
     tlb_begin(&c->batch);
     if (likely(__atomic_load_n(&spare_count, __ATOMIC_RELAXED) >= SPARE_MIN))
-        write_lock(&vm_lock);
+        vm_write_lock();
     else
         change_begin_short();
 }
@@ -90,7 +92,7 @@ static void area_dispose(struct vm_area *a)
 static void change_end(struct change *c)
 {
     tlb_flush(&c->batch);
-    write_unlock(&vm_lock);
+    vm_write_unlock();
     tlb_free(&c->batch);
     if (likely(list_empty(&c->removed)))
         return;
@@ -119,9 +121,28 @@ static void object_unlink(struct vm_area *a)
     mutex_unlock(&a->object->lock);
 }
 
+/*
+ * Seams: what was protected once is likely to be protected again (guard pages, polling pages, write
+ * barriers). So the last few areas that became like a neighbour by vm_protect() stay cut off for a while;
+ * vm_area.seam is 1 + the index here. Whoever wants to see whole areas calls settle(). vm_lock alone; the
+ * count is a hint for others.
+ */
+#define SEAMS 16
+static struct vm_area *seams[SEAMS];
+static u32 seam_next, seam_count;
+
+static void seam_forget(struct vm_area *a)
+{
+    seams[a->seam - 1] = NULL;
+    a->seam = 0;
+    __atomic_store_n(&seam_count, seam_count - 1, __ATOMIC_RELAXED);
+}
+
 /* Removed from the tree already: goes when vm_lock is free, or stays at hand if nothing hangs on it. */
 static void let_go(struct vm_area *a, struct change *c)
 {
+    if (unlikely(a->seam))
+        seam_forget(a);
     if (!a->object && !a->file && spare_count < SPARE_MAX)
         spare_push(a);
     else
@@ -214,6 +235,12 @@ static bool mergeable(const struct vm_area *low, const struct vm_area *high)
     return low->flags == high->flags && !(low->flags & VM_STACK) && alike(low, high);
 }
 
+static bool has_alike(const struct vm_area *a)
+{
+    struct vm_area *prev = area_prev(a), *next = area_next(a);
+    return (prev && mergeable(prev, a)) || (next && mergeable(a, next));
+}
+
 /* a takes over the area after it. */
 static void join(struct vm_area *a, struct vm_area *next, struct change *c)
 {
@@ -238,10 +265,37 @@ static struct vm_area *merge(struct vm_area *a, struct change *c)
     return a;
 }
 
-/* Lets an area beside a new one, which has no references yet, grow over it, if they are alike. */
-static bool extend(const struct vm_area *new, struct change *c)
+/* Keeps a, which its neighbours could be joined with, apart for now, and joins the oldest of its kind. */
+static void seam_keep(struct vm_area *a, struct change *c)
 {
-    struct vm_area *next = area_after(new->start), *prev = next ? area_prev(next) : area_last();
+    struct vm_area *oldest = seams[seam_next];
+    if (oldest)
+        seam_forget(oldest);
+    seams[seam_next] = a;
+    a->seam = ++seam_next;
+    seam_next %= SEAMS;
+    __atomic_store_n(&seam_count, seam_count + 1, __ATOMIC_RELAXED);
+    if (oldest)
+        merge(oldest, c);
+}
+
+/* Joins what was kept apart. */
+static void settle(struct change *c)
+{
+    for (u32 i = 0; seam_count && i < SEAMS; i++) {
+        struct vm_area *a = seams[i];
+        if (!a)
+            continue;
+        seam_forget(a);
+        merge(a, c);
+    }
+}
+
+/* Lets an area beside a new one, which has no references yet, grow over it, if they are alike. next: the area
+ * after it. */
+static bool extend(const struct vm_area *new, struct vm_area *next, struct change *c)
+{
+    struct vm_area *prev = next ? area_prev(next) : area_last();
     if (next && mergeable(new, next)) {
         resize(next, new->start, next->end);
         if (prev && mergeable(prev, next))
@@ -283,8 +337,12 @@ static void set_flags(struct vm_area *a, u64 start, u64 end, u32 flags, struct c
     if (!low)
         a = split(a, start);
     a->flags = flags;
-    if (low || high)
+    if (low && high) {
+        if (!a->seam && has_alike(a))
+            seam_keep(a, c);
+    } else if (low || high) {
         merge(a, c);
+    }
 }
 
 /* Splits areas and 2 MiB pages at both borders of [start, end). -ENOMEM with nothing changed that shows. */
@@ -300,24 +358,30 @@ static int unmap_range(u64 start, u64 end, struct change *c)
     struct vm_area *a = area_after(start);
     if (!a || a->start >= end)
         return 0;
-    int err = cut(start, end, c);
-    if (err)
-        return err;
-    while ((a = area_after(start)) && a->start < end)
+    if (!spare_ready() || pt_split_around(start, end, &c->batch))
+        return -ENOMEM;
+    if (a->start < start)
+        a = split(a, start);
+    while (a && a->start < end) {
+        if (a->end > end)
+            split(a, end);
+        struct vm_area *next = area_next(a);
         drop(a, c);
+        a = next;
+    }
     struct vm_area *prev = a ? area_prev(a) : area_last();
     pt_zap(start, end, prev ? prev->end : 0, a ? a->start : PROGRAM_END + PAGE_SIZE, &c->batch);
     return 0;
 }
 
-/* Puts an area that is complete but for its references among the others. */
-static void insert(struct vm_area *a)
+/* Puts an area that is complete but for its references among the others. next: the area after it. */
+static void insert(struct vm_area *a, struct vm_area *next)
 {
     if (a->object)
         vm_object_get(a->object);
     if (a->file && vm_file_ops.get)
         vm_file_ops.get(a->file);
-    area_insert(a);
+    area_insert(a, next);
     object_link(a);
 }
 
@@ -400,12 +464,11 @@ s64 vm_map(u64 addr, u64 len, u32 area_flags, u32 map_flags, struct vm_object *o
         a->offset = object ? offset : 0;
         a->file = file;
     }
-    if (err || extend(a, &c)) {
-        if (a)
-            spare_push(a);
-    } else {
-        insert(a);
-    }
+    struct vm_area *next = err ? NULL : area_after(addr);
+    if (!err && !extend(a, next, &c))
+        insert(a, next);
+    else if (a)
+        spare_push(a);
     change_end(&c);
     if (err)
         return err;
@@ -543,7 +606,7 @@ static struct vm_area *area_like(const struct vm_area *a, u64 old_addr, u64 star
     copy_like(into, a, offset_at(a, old_addr));
     into->start = start;
     into->end = start + len;
-    area_insert(into);
+    area_insert(into, area_after(start));
     object_link(into);
     return into;
 }
@@ -623,6 +686,7 @@ s64 vm_remap(u64 addr, u64 old_len, u64 new_len, u32 flags, u64 new_addr)
     }
     struct change c;
     change_begin(&c);
+    settle(&c);
     struct vm_area *into = area_new();
     s64 result = into ? remap_locked(addr, old_len, new_len, flags, new_addr, &into, &c) : -ENOMEM;
     if (into)
@@ -666,16 +730,22 @@ u64 vm_brk(u64 addr)
 
 int vm_for_each(int (*fn)(const struct vm_area *area, void *arg), void *arg)
 {
+    if (__atomic_load_n(&seam_count, __ATOMIC_RELAXED)) {
+        struct change c;
+        change_begin(&c);
+        settle(&c);
+        change_end(&c);
+    }
     return vm_for_each_from(0, fn, arg);
 }
 
 int vm_for_each_from(u64 addr, int (*fn)(const struct vm_area *area, void *arg), void *arg)
 {
     int result = 0;
-    read_lock(&vm_lock);
+    vm_read_lock();
     for (struct vm_area *a = area_after(addr); a && !result; a = area_next(a))
         result = fn(a, arg);
-    read_unlock(&vm_lock);
+    vm_read_unlock();
     return result;
 }
 
@@ -683,10 +753,10 @@ int vm_for_each_from(u64 addr, int (*fn)(const struct vm_area *area, void *arg),
 static bool mapped(u64 addr, bool write)
 {
     int level;
-    read_lock(&vm_lock);
+    vm_read_lock();
     pte_t *entry = pt_lookup(addr, &level);
     pte_t e = entry ? pte_load(entry) : (pte_t){0};
-    read_unlock(&vm_lock);
+    vm_read_unlock();
     return pte_present(e) && (!write || (e.bits & PTE_WRITE));
 }
 
@@ -706,7 +776,7 @@ int vm_sync(u64 addr, u64 len)
     int err = range_of(addr, len, &end);
     bool hole = false;
     while (!err && addr < end) {
-        read_lock(&vm_lock);
+        vm_read_lock();
         struct vm_area *a = area_after(addr);
         hole = hole || !a || a->start > addr;
         struct vm_object *obj = NULL;
@@ -723,7 +793,7 @@ int vm_sync(u64 addr, u64 len)
             }
             addr = stop;
         }
-        read_unlock(&vm_lock);
+        vm_read_unlock();
         if (obj) {
             err = vm_object_sync(obj, from, to);
             vm_object_put(obj);
@@ -765,7 +835,7 @@ int vm_resident(u64 addr, u64 len, u8 *vec)
     if (err)
         return err;
     memset(vec, 0, (r.end - addr) >> PAGE_SHIFT);
-    read_lock(&vm_lock);
+    vm_read_lock();
     u64 at = addr;
     for (struct vm_area *a = area_after(addr); a && a->start <= at && at < r.end; a = area_next(a)) {
         if (a->object)
@@ -773,7 +843,7 @@ int vm_resident(u64 addr, u64 len, u8 *vec)
         at = a->end;
     }
     pt_walk(addr, r.end, mark_resident, &r);
-    read_unlock(&vm_lock);
+    vm_read_unlock();
     return at < r.end ? -ENOMEM : 0;
 }
 
@@ -782,15 +852,15 @@ void vm_stats(struct vm_stats *out)
     memset(out, 0, sizeof(*out));
     s64 resident = 0;
     for (u32 i = 0; i < CPU_MAX; i++) {
-        resident += __atomic_load_n(&vm_counters[i].resident, __ATOMIC_RELAXED);
-        out->faults_minor += vm_counters[i].minor;
-        out->faults_major += vm_counters[i].major;
+        resident += __atomic_load_n(&vm_cpus[i].resident, __ATOMIC_RELAXED);
+        out->faults_minor += vm_cpus[i].minor;
+        out->faults_major += vm_cpus[i].major;
     }
     out->resident_pages = MAX(resident, 0);
-    read_lock(&vm_lock);
+    vm_read_lock();
     for (struct vm_area *a = area_after(0); a; a = area_next(a))
         out->mapped_bytes += a->end - a->start;
-    read_unlock(&vm_lock);
+    vm_read_unlock();
 }
 
 /* ---- boot ---- */

@@ -455,7 +455,7 @@ static bool lock_for_removal(struct vm_object *obj)
     if (list_empty(&obj->areas))
         return false;
     mutex_unlock(&obj->lock);
-    write_lock(&vm_lock);
+    vm_write_lock();
     mutex_lock(&obj->lock);
     return true;
 }
@@ -478,7 +478,7 @@ static void unlock_after_removal(struct vm_object *obj, bool vm_locked, struct t
     tlb_finish(b);
     mutex_unlock(&obj->lock);
     if (vm_locked)
-        write_unlock(&vm_lock);
+        vm_write_unlock();
 }
 
 int vm_object_truncate(struct vm_object *obj, u64 size)
@@ -592,7 +592,7 @@ static struct page *next_dirty(struct vm_object *obj, u64 *index, u64 last, bool
     struct tlb_batch batch;
     struct page *page = NULL;
     tlb_begin(&batch);
-    read_lock(&vm_lock);
+    vm_read_lock();
     mutex_lock(&obj->lock);
     while (obj->dirty_count && (page = radix_next(obj, index)) && *index <= last &&
            !(page_flags(page) & PAGE_DIRTY))
@@ -611,7 +611,7 @@ static struct page *next_dirty(struct vm_object *obj, u64 *index, u64 last, bool
     }
     tlb_finish(&batch);
     mutex_unlock(&obj->lock);
-    read_unlock(&vm_lock);
+    vm_read_unlock();
     return page;
 }
 

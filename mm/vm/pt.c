@@ -32,43 +32,20 @@ static bool is_table(pte_t e)
     return pte_present(e) && !pte_huge(e);
 }
 
-static pte_t *table_of(pte_t e)
-{
-    return phys_to_virt(pte_paddr(e));
-}
-
 static u64 span(int level)
 {
     return PAGE_SIZE << (9 * level);
 }
 
-/* The level-1 entry of addr, NULL where a table above it is missing. *next: where the 2 MiB, or what is
- * missing, end. */
-static inline pte_t *huge_entry(u64 addr, u64 *next)
-{
-    pte_t e = pte_load(&page_table_root[pte_index(addr, 3)]);
-    if (unlikely(!e.bits)) {
-        *next = ALIGN_DOWN(addr, span(3)) + span(3);
-        return NULL;
-    }
-    e = pte_load(&table_of(e)[pte_index(addr, 2)]);
-    if (unlikely(!e.bits)) {
-        *next = ALIGN_DOWN(addr, span(2)) + span(2);
-        return NULL;
-    }
-    *next = ALIGN_DOWN(addr, HUGE_SIZE) + HUGE_SIZE;
-    return &table_of(e)[pte_index(addr, 1)];
-}
-
 pte_t *pt_lookup(u64 addr, int *level)
 {
     u64 next;
-    pte_t *entry = huge_entry(addr, &next);
+    pte_t *entry = pt_huge_entry(addr, &next);
     pte_t e = entry ? pte_load(entry) : (pte_t){0};
     *level = e.bits & PTE_HUGE ? 1 : 0;
     if (!e.bits || *level)
         return e.bits ? entry : NULL;
-    return &table_of(e)[pte_index(addr, 0)];
+    return &pt_table(e)[pte_index(addr, 0)];
 }
 
 /* The table below an entry, made when missing; NULL: no memory, or the entry is a 2 MiB page. */
@@ -83,13 +60,13 @@ static pte_t *table_make(pte_t *entry)
             page_free(page);
         e = pte_load(entry);
     }
-    return is_table(e) ? table_of(e) : NULL;
+    return is_table(e) ? pt_table(e) : NULL;
 }
 
 pte_t *pt_make_huge_entry(u64 addr)
 {
     u64 next;
-    pte_t *entry = huge_entry(addr, &next), *table = page_table_root;
+    pte_t *entry = pt_huge_entry(addr, &next), *table = page_table_root;
     if (likely(entry))
         return entry;
     for (int l = 3; l > 1 && table; l--)
@@ -132,7 +109,7 @@ static int split_huge(pte_t *entry, u64 addr, struct tlb_batch *b)
 int pt_split_at(u64 addr, struct tlb_batch *b)
 {
     u64 next;
-    pte_t *entry = IS_ALIGNED(addr, HUGE_SIZE) ? NULL : huge_entry(addr, &next);
+    pte_t *entry = IS_ALIGNED(addr, HUGE_SIZE) ? NULL : pt_huge_entry(addr, &next);
     return entry && (pte_load(entry).bits & PTE_HUGE) ? split_huge(entry, addr, b) : 0;
 }
 
@@ -141,7 +118,7 @@ int pt_split_around(u64 start, u64 end, struct tlb_batch *b)
     u64 next;
     if (end - ALIGN_DOWN(start, HUGE_SIZE) >= HUGE_SIZE)
         return pt_split_at(start, b) ?: pt_split_at(end, b);
-    pte_t *entry = huge_entry(start, &next); /* both borders, or all but one, are in one entry's 2 MiB */
+    pte_t *entry = pt_huge_entry(start, &next); /* both borders, or all but one, are in one entry's 2 MiB */
     return entry && (pte_load(entry).bits & PTE_HUGE) ? split_huge(entry, start, b) : 0;
 }
 
@@ -193,7 +170,7 @@ static void free_table(pte_t *entry, u64 addr, struct tlb_batch *b)
 {
     pte_t e = pte_exchange(entry, (pte_t){0});
     tlb_note(b, addr, PAGE_SIZE); /* any address drops the cached upper levels */
-    list_push_back(&b->frames, &paddr_to_page(pte_paddr(e))->link);
+    tlb_release_own(b, paddr_to_page(pte_paddr(e)));
 }
 
 /* Frees the tables of level 1 and 2 below table's entries for [start, end) that serve only [floor, ceiling).
@@ -208,7 +185,7 @@ static void free_upper(pte_t *table, int level, u64 start, u64 end, u64 floor, u
         if (!pte_load(entry).bits)
             continue;
         if (level == 3)
-            free_upper(table_of(pte_load(entry)), 2, at, next, floor, ceiling, b);
+            free_upper(pt_table(pte_load(entry)), 2, at, next, floor, ceiling, b);
         if (base >= floor && base + span(level) <= ceiling)
             free_table(entry, at, b);
     }
@@ -217,7 +194,7 @@ static void free_upper(pte_t *table, int level, u64 start, u64 end, u64 floor, u
 void pt_zap(u64 start, u64 end, u64 floor, u64 ceiling, struct tlb_batch *b)
 {
     for (u64 at = start, next; at < end; at = next) {
-        pte_t *huge = huge_entry(at, &next);
+        pte_t *huge = pt_huge_entry(at, &next);
         u64 base = ALIGN_DOWN(at, HUGE_SIZE), stop = MIN(next, end);
         pte_t e = huge ? pte_load(huge) : (pte_t){0};
         if (!e.bits)
@@ -227,11 +204,12 @@ void pt_zap(u64 start, u64 end, u64 floor, u64 ceiling, struct tlb_batch *b)
             pt_zap_leaf(huge, at, 1, b);
             continue;
         }
-        zap_entries(&table_of(e)[pte_index(at, 0)], at, stop, b);
+        zap_entries(&pt_table(e)[pte_index(at, 0)], at, stop, b);
         if (base >= floor && next <= ceiling)
             free_table(huge, at, b);
     }
-    if (ceiling - floor >= span(2))
+    u64 gib = ALIGN_DOWN(start, span(2));
+    if (end - gib > span(2) || (gib >= floor && gib + span(2) <= ceiling))
         free_upper(page_table_root, 3, start, end, floor, ceiling, b);
 }
 
@@ -240,14 +218,14 @@ void pt_zap(u64 start, u64 end, u64 floor, u64 ceiling, struct tlb_batch *b)
 void pt_walk(u64 start, u64 end, void (*fn)(pte_t *e, u64 addr, int level, void *arg), void *arg)
 {
     for (u64 at = start, next; at < end; at = next) {
-        pte_t *huge = huge_entry(at, &next);
+        pte_t *huge = pt_huge_entry(at, &next);
         pte_t e = huge ? pte_load(huge) : (pte_t){0};
         next = MIN(next, end);
         if (e.bits & PTE_HUGE)
             fn(huge, at, 1, arg);
         if (!e.bits || (e.bits & PTE_HUGE))
             continue;
-        pte_t *entry = &table_of(e)[pte_index(at, 0)];
+        pte_t *entry = &pt_table(e)[pte_index(at, 0)];
         for (; at < next; at += PAGE_SIZE, entry++)
             if (pte_load(entry).bits)
                 fn(entry, at, 0, arg);
@@ -294,7 +272,7 @@ static inline void protect_leaf(pte_t *entry, pte_t old, u64 addr, int level, co
 static u64 protect_range(u64 start, u64 end, const struct protect *p)
 {
     for (u64 at = start, next; at < end; at = next) {
-        pte_t *huge = huge_entry(at, &next);
+        pte_t *huge = pt_huge_entry(at, &next);
         pte_t e = huge ? pte_load(huge) : (pte_t){0};
         if (e.bits & PTE_HUGE) {
             bool whole = IS_ALIGNED(at, HUGE_SIZE) && next <= end;
@@ -308,7 +286,7 @@ static u64 protect_range(u64 start, u64 end, const struct protect *p)
         next = MIN(next, end);
         if (!e.bits || (e.bits & PTE_HUGE))
             continue;
-        pte_t *entry = &table_of(e)[pte_index(at, 0)];
+        pte_t *entry = &pt_table(e)[pte_index(at, 0)];
         for (; at < next; at += PAGE_SIZE, entry++) {
             e = pte_load(entry);
             if (e.bits)

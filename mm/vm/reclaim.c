@@ -135,10 +135,10 @@ static u64 reclaim_pages(u64 want, bool vm_shared)
 
 static u64 reclaim_anywhere(u64 want)
 {
-    bool vm_shared = read_trylock(&vm_lock);
+    bool vm_shared = vm_read_trylock();
     u64 freed = reclaim_pages(want, vm_shared);
     if (vm_shared)
-        read_unlock(&vm_lock);
+        vm_read_unlock();
     return freed;
 }
 
@@ -187,9 +187,9 @@ bool reclaim_write_back(void)
 
 u64 reclaim_unlocked(u64 want)
 {
-    read_lock(&vm_lock);
+    vm_read_lock();
     u64 freed = reclaim_pages(want, true);
-    read_unlock(&vm_lock);
+    vm_read_unlock();
     return freed < want ? freed + phys_reclaim(want - freed) : freed;
 }
 

@@ -132,19 +132,20 @@ void tlb_begin(struct tlb_batch *b)
     b->end = 0;
     b->next = NULL;
     b->run_count = 0;
-    list_init(&b->frames);
+    list_init(&b->own);
 }
 
-void tlb_release_apart(struct tlb_batch *b, struct page *page, bool own)
+void tlb_release_shared(struct tlb_batch *b, struct page *page)
 {
-    if (own && (page->order || b->run_count == TLB_RUNS)) {
-        list_push_back(&b->frames, &page->link);
+    u32 n = b->run_count;
+    if (n && b->run[n - 1].first + b->run[n - 1].count == page) {
+        b->run[n - 1].count++;
         return;
     }
-    if (b->run_count == TLB_RUNS)
+    if (n == TLB_RUNS)
         tlb_finish(b);
-    b->run[b->run_count++] = (struct tlb_run){page, 1, own};
-    b->next = page + 1;
+    b->run[b->run_count].first = page;
+    b->run[b->run_count++].count = 1;
 }
 
 /* Drops a reference of each of 512 pages of one aligned block; frees them together when it was the last of
@@ -169,14 +170,9 @@ static void put_block(struct page *first)
             page_free(first + i);
 }
 
-static void put_run(const struct tlb_run *r)
+static void put_run(struct page *page, u32 count)
 {
-    struct page *page = r->first;
-    if (r->own) {
-        page_free_run(page, r->count);
-        return;
-    }
-    for (u32 count = r->count; count;) {
+    while (count) {
         if (count >= 512 && page->order == 0 && IS_ALIGNED(page_to_paddr(page), HUGE_SIZE)) {
             put_block(page);
             page += 512;
@@ -200,10 +196,15 @@ void tlb_flush_noted(struct tlb_batch *b)
 
 void tlb_free_collected(struct tlb_batch *b)
 {
-    for (struct list *l; (l = list_pop_front(&b->frames));)
-        page_free(list_entry(l, struct page, link));
+    for (struct list *l; (l = list_pop_front(&b->own));) {
+        struct page *page = list_entry(l, struct page, link);
+        if (page->private > 1)
+            page_free_run(page, page->private);
+        else
+            page_free(page);
+    }
     for (u32 i = 0; i < b->run_count; i++)
-        put_run(&b->run[i]);
+        put_run(b->run[i].first, b->run[i].count);
     b->next = NULL;
     b->run_count = 0;
 }

@@ -124,6 +124,7 @@ struct vm_area {
     struct vm_area *left, *right, *parent;
     u64 gap, max_gap; /* bytes free right below start; the largest gap in this subtree */
     u32 tail;
+    u32 seam;                 /* see map.c */
     struct list order;        /* all areas by address */
     struct vm_object *object; /* NULL: anonymous private. One reference */
     u64 offset;               /* bytes, page-aligned: object offset of start */
@@ -177,7 +178,7 @@ void vm_brk_init(u64 start);
 
 /* Calls fn for every area in address order with the vm lock shared; stops when fn returns non-zero. */
 int vm_for_each(int (*fn)(const struct vm_area *area, void *arg), void *arg);
-/* The same from the area that holds addr, or the next one above it, on. */
+/* The same, but areas may come in pieces, from the area that holds addr, or the next one above it, on. */
 int vm_for_each_from(u64 addr, int (*fn)(const struct vm_area *area, void *arg), void *arg);
 
 struct vm_stats {
