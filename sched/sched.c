@@ -457,11 +457,14 @@ void sched_set_affinity(struct thread *t, cpu_mask mask)
 
 /* ---- idling ---- */
 
+bool (*sched_idle_work)(void);
+
 /* preempt_count 0. */
 static _Noreturn void idle_loop(struct runqueue *rq)
 {
     struct cpu *cpu = this_cpu();
     cpu_mask me = cpu_bit(rq->cpu);
+    bool work = true;
     for (;;) {
         irq_off();
         if (!(PEEK(sched_idle_cpus) & me)) {
@@ -472,8 +475,12 @@ static _Noreturn void idle_loop(struct runqueue *rq)
         if (cpu->need_resched || __atomic_load_n(&rq->wake_queue, __ATOMIC_SEQ_CST)) {
             sched_preempt();
             irq_on();
+        } else if (work && sched_idle_work) {
+            irq_on();
+            work = sched_idle_work();
         } else {
             cpu_wait_for_interrupt();
+            work = true;
         }
     }
 }

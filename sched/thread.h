@@ -168,6 +168,13 @@ int thread_for_each(int (*fn)(struct thread *t, void *arg), void *arg);
 extern void (*sched_idle_hook)(bool idle);
 
 /*
+ * What an idle CPU may do: called by its idle thread until it returns false, then again after the next
+ * interrupt. Interrupts and preemption on: whatever wants the CPU gets it at once, in the middle of it. Must
+ * not sleep. Set once, at boot.
+ */
+extern bool (*sched_idle_work)(void);
+
+/*
  * For arch: runs in the new thread right after its first switch-in, interrupts off, preempt_count 1. prev:
  * what arch_switch returned. Leaves both as they are; arch turns interrupts on and calls the entry it was
  * given, which is the scheduler's own and drops the count to 0.

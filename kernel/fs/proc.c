@@ -184,12 +184,16 @@ static int show_vmstat(struct seq *s, void *arg)
 {
     struct phys_stats m;
     struct vm_stats v;
+    struct phys_zeroed z;
     phys_stats(&m);
     vm_stats(&v);
+    phys_zeroed_stats(&z);
     seq_printf(s,
                "nr_free_pages %lu\nnr_anon_pages %lu\nnr_file_pages %lu\npgfault %lu\npgmajfault %lu\n"
                "pswpin 0\npswpout 0\noom_kill 0\n",
                m.free_pages, m.anon_pages, m.cache_pages, v.faults_minor + v.faults_major, v.faults_major);
+    seq_printf(s, "zeroed_ready %lu\nzeroed_ready_huge %lu\nzeroed_made %lu\nzeroed_used %lu\n",
+               z.ready_pages, z.ready_blocks, z.made_pages, z.used_pages);
     return 0;
 }
 

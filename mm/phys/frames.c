@@ -18,11 +18,11 @@
 #define RECLAIM_TRIES       16
 #define RUN_SMALL           4 /* neighbours freed together: so few go to the CPU's cache */
 
-static struct mutex zone_lock;
+struct mutex zone_lock;
 static struct list zone_free[ORDER_MAX + 1]; /* guarded by zone_lock */
-static u64 zone_free_pages;                  /* written under zone_lock, read by anyone */
-static u64 total_pages, reserve_pages;       /* fixed after frames_start() */
-static u32 pool_limit;                       /* fixed after frames_start() */
+static u64 zone_free_pages; /* without those zeroed ahead; written under zone_lock, read by anyone */
+static u64 total_pages, reserve_pages; /* fixed after frames_start() */
+static u32 pool_limit;                 /* fixed after frames_start() */
 
 static struct mm_cpu boot_cpu_caches;
 static struct mm_cpu *all_caches[CPU_MAX]; /* set once each, atomically */
@@ -60,7 +60,7 @@ static struct page *buddy_of(struct page *page, u32 order)
     return paddr_to_page(page_to_paddr(page) ^ (PAGE_SIZE << order));
 }
 
-static void buddy_give(struct page *page, u32 order)
+void buddy_give(struct page *page, u32 order)
 {
     add_free(1L << order);
     while (order < ORDER_MAX) {
@@ -76,7 +76,7 @@ static void buddy_give(struct page *page, u32 order)
     block_add(page, order);
 }
 
-static struct page *buddy_take(u32 order)
+struct page *buddy_take(u32 order)
 {
     u32 have = order;
     while (have <= ORDER_MAX && list_empty(&zone_free[have]))
@@ -122,6 +122,7 @@ void frames_start(void)
     total_pages = zone_free_pages;
     pool_limit = MIN(POOL_MAX, MAX(8, total_pages / 1024));
     reserve_pages = MIN(512, MAX(16, total_pages / 256));
+    zeroed_start(total_pages);
     this_cpu()->mm = &boot_cpu_caches;
     all_caches[this_cpu()->id] = &boot_cpu_caches;
 }
@@ -208,12 +209,14 @@ static bool pool_give(struct page *page, u32 order)
 /* Moves all but keep frames of this CPU's cache to the buddy allocator, and one more when it is not NULL. */
 static void pool_drain(u32 keep, struct page *one)
 {
-    struct page *batch[POOL_MAX];
+    struct page *batch[POOL_MAX + ZEROED_MAX];
     u32 n = 0;
     preempt_disable();
     struct mm_cpu *c = caches();
     while (c && c->count > keep)
         batch[n++] = c->pool[--c->count];
+    while (c && !keep && c->zeroed_count)
+        batch[n++] = c->zeroed[--c->zeroed_count];
     preempt_enable();
     if (!n && !one)
         return;
@@ -240,6 +243,43 @@ static bool zone_allows(u32 kind, u32 order)
     return zone_free_pages >= keep + (1UL << order);
 }
 
+/* A zeroed block from this CPU's cache, which is filled from the common list; NULL: there is none. */
+static struct page *__attribute__((noinline)) zeroed_pool_take(u32 order, u32 kind, u32 flags)
+{
+    struct page *page = NULL, *more[ZEROED_MAX];
+    preempt_disable();
+    struct mm_cpu *c = caches();
+    if (order == 0 && c->zeroed_count)
+        page = c->zeroed[--c->zeroed_count];
+    if (page)
+        count_kind(c, kind, 1);
+    preempt_enable();
+    if (page || !zone_enter(flags))
+        return page;
+    u32 n = zone_allows(kind, 0) ? zeroed_take(order, more, order ? 1 : ZEROED_MAX) : 0;
+    mutex_unlock(&zone_lock);
+    if (!n)
+        return NULL;
+    preempt_disable();
+    c = caches();
+    count_kind(c, kind, 1L << order);
+    while (n > 1 && c->zeroed_count < ZEROED_MAX) /* the first is taken out first */
+        c->zeroed[c->zeroed_count++] = more[--n];
+    preempt_enable();
+    if (n > 1 && zone_enter(0)) { /* another thread filled the cache meanwhile */
+        while (n > 1)
+            buddy_give(more[--n], 0);
+        mutex_unlock(&zone_lock);
+    }
+    return more[0];
+}
+
+static inline bool zeroed_hint(u32 order)
+{
+    struct mm_cpu *c = caches();
+    return c && ((order == 0 && c->zeroed_count) || zeroed_any(order));
+}
+
 /* From the buddy allocator; single frames bring half a cache more with them. */
 static struct page *zone_take(u32 order, u32 kind, u32 flags)
 {
@@ -248,6 +288,8 @@ static struct page *zone_take(u32 order, u32 kind, u32 flags)
     if (!zone_enter(flags))
         return NULL;
     struct page *page = zone_allows(kind, order) ? buddy_take(order) : NULL;
+    if (unlikely(!page) && zeroed_give_up() && zone_allows(kind, order))
+        page = buddy_take(order);
     while (page && order == 0 && caches() && n < pool_limit / 2 - 1 && zone_allows(PAGE_ANON, 0))
         n += buddy_take_upto(extra + n, pool_limit / 2 - 1 - n);
     mutex_unlock(&zone_lock);
@@ -315,6 +357,11 @@ static struct page *__attribute__((noinline)) alloc_slow(u32 order, u32 kind, u3
 
 struct page *page_alloc(u32 order, enum page_kind kind, u32 flags)
 {
+    if ((flags & PHYS_ZERO) && zeroed_hint(order)) {
+        struct page *zeroed = zeroed_pool_take(order, kind, flags);
+        if (zeroed)
+            return page_ready(zeroed, order, kind, 0);
+    }
     struct page *page = pool_take(order, kind);
     return likely(page) ? page_ready(page, order, kind, flags) : alloc_slow(order, kind, flags);
 }
@@ -393,7 +440,7 @@ u64 phys_total_pages(void)
 
 u64 phys_free_pages(void)
 {
-    return __atomic_load_n(&zone_free_pages, __ATOMIC_RELAXED);
+    return __atomic_load_n(&zone_free_pages, __ATOMIC_RELAXED) + zeroed_pages();
 }
 
 void phys_stats(struct phys_stats *out)

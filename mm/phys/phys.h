@@ -115,6 +115,17 @@ void phys_stats(struct phys_stats *out);
 u64 phys_total_pages(void);
 u64 phys_free_pages(void);
 
+/*
+ * Zeroes a free frame or 2 MiB block ahead, for PHYS_ZERO. False: nothing is wanted now. For idle threads,
+ * with preemption and interrupts on; never sleeps, and may lose the CPU at any instruction. See zeroed.c.
+ */
+bool phys_idle_work(void);
+struct phys_zeroed {
+    u64 ready_pages, ready_blocks; /* of 4 KiB and of 2 MiB, zeroed and free now */
+    u64 made_pages, used_pages;    /* in frames of 4 KiB, since boot */
+};
+void phys_zeroed_stats(struct phys_zeroed *out);
+
 /* Runs the registered reclaimers until about want pages came free; returns how many did. No locks held but
  * those the callers of page_alloc may hold. May sleep. */
 u64 phys_reclaim(u64 want);

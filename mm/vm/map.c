@@ -870,6 +870,7 @@ void vm_init(void)
     tlb_init();
     reclaim_init();
     peek_init();
+    sched_idle_work = phys_idle_work;
 }
 
 void vm_init_cpu(void)

@@ -9,18 +9,32 @@
 
 #define STEPS_MAX 64 /* deeper than any balanced tree of areas */
 
-/* The area that contains addr, copied. */
-static bool peek_area(u64 addr, struct vm_area *a)
+/* The last node of the tree that starts at or below addr, copied. */
+static bool peek_node(u64 addr, struct vm_area *low)
 {
+    struct vm_area a;
+    bool found = false;
     const struct vm_area *node = area_root();
     for (u32 step = 0; node && step < STEPS_MAX; step++) {
-        if (!unwind_peek((u64)node, a, sizeof(*a)))
+        if (!unwind_peek((u64)node, &a, sizeof(a)))
             return false;
-        if (addr >= a->start && addr < a->end)
-            return true;
-        node = addr < a->start ? a->left : a->right;
+        found |= a.start <= addr;
+        if (a.start <= addr)
+            *low = a;
+        node = addr < a.start ? a.left : a.right;
     }
-    return false;
+    return found;
+}
+
+/* The area that contains addr, copied: a node, or one of those that follow it in the list of areas. */
+static bool peek_area(u64 addr, struct vm_area *a)
+{
+    if (!peek_node(addr, a))
+        return false;
+    for (u32 step = 0; a->end <= addr && step < STEPS_MAX; step++)
+        if (!unwind_peek((u64)list_entry(a->order.next, struct vm_area, order), a, sizeof(*a)))
+            return false;
+    return addr >= a->start && addr < a->end;
 }
 
 static bool peek_page(const struct vm_object *object, u64 index, struct page **page)

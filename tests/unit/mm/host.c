@@ -163,6 +163,8 @@ static void take_interrupts(void)
 void host_idle(void)
 {
     sched_idle_hook(true);
+    for (u32 i = 0; i < 20 && sched_idle_work(); i++)
+        ;
     host_yield();
     sched_idle_hook(false);
     take_interrupts();
@@ -216,6 +218,7 @@ int sched_sleep(u64 deadline_ns, u32 flags)
 }
 
 void (*sched_idle_hook)(bool idle);
+bool (*sched_idle_work)(void);
 
 u64 clock_monotonic_ns(void)
 {

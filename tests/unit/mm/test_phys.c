@@ -171,9 +171,59 @@ static void test_stacks(void)
     printf("ok stacks\n");
 }
 
+static bool all_zero(struct page *page)
+{
+    u64 *p = page_to_virt(page);
+    for (u64 i = 0; i < (PAGE_SIZE << page->order) / 8; i++)
+        if (p[i])
+            return false;
+    return true;
+}
+
+/* What an idle CPU zeroes is bounded, is free memory, serves PHYS_ZERO first, and comes back when memory is
+ * short. */
+static void test_zeroed(void)
+{
+    struct phys_zeroed z, before;
+    struct page *page;
+    struct list all;
+    u64 free = free_now(), steps = 0, count = 0;
+    list_init(&all);
+    while (phys_idle_work())
+        CHECK(steps++ < 100000);
+    phys_zeroed_stats(&before);
+    CHECK(before.ready_pages && before.ready_blocks && before.made_pages < phys_total_pages() / 16);
+    CHECK(before.made_pages == before.ready_pages + before.ready_blocks * 512);
+    CHECK(free_now() == free);
+    while ((page = page_alloc(host_random(50) ? 0 : ORDER_HUGE, PAGE_ANON, PHYS_ZERO | PHYS_TRY))) {
+        CHECK(all_zero(page));
+        memset(page_to_virt(page), 0xa5, PAGE_SIZE << page->order);
+        list_push_back(&all, &page->link);
+        count += 1u << page->order;
+    }
+    phys_zeroed_stats(&z);
+    CHECK(z.used_pages > before.ready_pages / 2 && !z.ready_pages);
+    CHECK(count > free - 2000);
+    CHECK(!phys_idle_work()); /* nothing is taken from those who need it */
+    for (struct list *l; (l = list_pop_front(&all));)
+        page_free(list_entry(l, struct page, link));
+    CHECK(free_now() == free);
+    while (phys_idle_work())
+        ;
+    for (count = 0; (page = page_alloc(ORDER_MAX, PAGE_KERNEL, 0)); count++) /* large blocks want it back */
+        list_push_back(&all, &page->link);
+    phys_zeroed_stats(&z);
+    CHECK(!z.ready_pages && !z.ready_blocks);
+    for (struct list *l; (l = list_pop_front(&all));)
+        page_free(list_entry(l, struct page, link));
+    CHECK(free_now() == free);
+    printf("ok zeroed\n");
+}
+
 int main(int argc, char **argv)
 {
-    host_boot(48UL << 20, 8UL << 20);
+    host_boot(72UL << 20, 128UL << 20);
+    test_zeroed();
     test_frames();
     test_exhaustion();
     test_split();
