@@ -40,7 +40,12 @@ void buddy_give(struct page *page, u32 order);
 
 void zeroed_start(u64 total);
 u64 zeroed_pages(void);
-bool zeroed_any(u32 order);
+extern u32 zeroed_count[2]; /* atomic: single frames, blocks of ORDER_HUGE; written under zone_lock */
+static inline bool zeroed_any(u32 order)
+{
+    return (order == 0 || order == ORDER_HUGE) &&
+           __atomic_load_n(&zeroed_count[order != 0], __ATOMIC_RELAXED);
+}
 /* Up to max zeroed blocks; order 0 or ORDER_HUGE. Returns how many. */
 u32 zeroed_take(u32 order, struct page **pages, u32 max);
 /* Gives all to the buddy allocator. False: there was none. */

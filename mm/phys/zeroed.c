@@ -17,9 +17,9 @@
 /* Frames and blocks by kind: 0 frames, 1 blocks of 2 MiB. */
 static struct {
     u32 order, limit;
-    u32 count; /* written under zone_lock, read by anyone */
     struct list ready;
 } lists[2];
+u32 zeroed_count[2]; /* of each list */
 
 static u64 made, used; /* frames of 4 KiB; atomic */
 
@@ -40,12 +40,12 @@ void zeroed_start(u64 total)
 
 static u32 count_of(u32 i)
 {
-    return __atomic_load_n(&lists[i].count, __ATOMIC_RELAXED);
+    return __atomic_load_n(&zeroed_count[i], __ATOMIC_RELAXED);
 }
 
 static void set_count(u32 i, u32 count)
 {
-    __atomic_store_n(&lists[i].count, count, __ATOMIC_RELAXED);
+    __atomic_store_n(&zeroed_count[i], count, __ATOMIC_RELAXED);
 }
 
 u64 zeroed_pages(void)
@@ -53,17 +53,12 @@ u64 zeroed_pages(void)
     return count_of(0) + ((u64)count_of(1) << ORDER_HUGE);
 }
 
-bool zeroed_any(u32 order)
-{
-    return order == 0 ? count_of(0) : order == ORDER_HUGE && count_of(1);
-}
-
 static struct page *pop(u32 i)
 {
     struct list *l = list_pop_front(&lists[i].ready);
     if (!l)
         return NULL;
-    set_count(i, lists[i].count - 1);
+    set_count(i, zeroed_count[i] - 1);
     return list_entry(l, struct page, link);
 }
 
@@ -111,7 +106,7 @@ static bool put_ready(struct page *page)
     bool done = mutex_trylock(&zone_lock);
     if (done) {
         list_push_back(&lists[i].ready, &page->link);
-        set_count(i, lists[i].count + 1);
+        set_count(i, zeroed_count[i] + 1);
         mutex_unlock(&zone_lock);
     }
     preempt_enable();
@@ -136,9 +131,9 @@ bool phys_idle_work(void)
     in_hand[cpu].done += step;
     if (in_hand[cpu].done < len)
         return true;
-    if (!put_ready(page))
+    if (!put_ready(page)) /* afterwards it may be somebody's */
         return false;
-    __atomic_add_fetch(&made, 1UL << page->order, __ATOMIC_RELAXED);
+    __atomic_add_fetch(&made, len >> PAGE_SHIFT, __ATOMIC_RELAXED);
     in_hand[cpu].page = NULL;
     return true;
 }

@@ -22,12 +22,12 @@ struct vm_cpu vm_cpus[CPU_MAX];
 /* One fault on its way. need_*: what to do without the lock before trying again. */
 struct fault {
     u64 addr; /* page-aligned */
-    bool write;
     struct vm_area *area;
-    struct vm_object *need_object; /* referenced: read need_index of it */
-    u64 need_index;
+    bool write;
     bool major;
-    s64 resident; /* pages mapped that were not */
+    s64 resident;                  /* pages mapped that were not */
+    struct vm_object *need_object; /* referenced: read need_index of it. Set with TRY_AGAIN */
+    u64 need_index;
 };
 
 /* Results of a try besides 0 and errors for the caller. */
@@ -125,7 +125,7 @@ static int map_own_page(struct fault *f, pte_t *entry, pte_t old, struct page *s
 }
 
 /* The entry is present and the access is allowed by the area: grant it, or find that it is granted. */
-static int fault_present(struct fault *f, pte_t *entry, pte_t e)
+static int __attribute__((noinline)) fault_present(struct fault *f, pte_t *entry, pte_t e)
 {
     bool missing_write = f->write && !(e.bits & PTE_WRITE);
     if (missing_write && is_zero_page(e))
@@ -231,7 +231,7 @@ static s64 huge_offset(const struct fault *f)
 
 /* Maps 512 pages of the object that lie in one block by one entry; true when it did. Each page gets its
  * reference, as if mapped alone. */
-static bool fault_object_huge(struct fault *f, pte_t *entry)
+static bool __attribute__((noinline)) fault_object_huge(struct fault *f, pte_t *entry)
 {
     struct vm_object *obj = f->area->object;
     s64 offset = huge_offset(f);
@@ -254,7 +254,7 @@ static bool fault_object_huge(struct fault *f, pte_t *entry)
     return true;
 }
 
-static int fault_object(struct fault *f, pte_t *entry)
+static int __attribute__((noinline)) fault_object(struct fault *f, pte_t *entry)
 {
     struct vm_area *a = f->area;
     struct vm_object *obj = a->object;
@@ -309,6 +309,14 @@ static inline struct vm_area *fault_area(u64 addr)
     return a;
 }
 
+/* Nothing is mapped in these 2 MiB: true when one entry serves them now. */
+static bool __attribute__((noinline)) fault_huge(struct fault *f, pte_t *entry)
+{
+    if (f->area->object)
+        return fault_object_huge(f, entry);
+    return f->write && huge_wanted(f->area, f->addr) && !fault_anon_huge(f, entry);
+}
+
 /* With vm_lock shared. */
 static int fault_once(struct fault *f, u32 error)
 {
@@ -323,17 +331,16 @@ static int fault_once(struct fault *f, u32 error)
     if (unlikely(!huge))
         return -ENOMEM;
     pte_t e = pte_load(huge);
-    if (!e.bits && f->area->object && fault_object_huge(f, huge))
-        return 0;
-    if (!e.bits && f->write && !f->area->object && huge_wanted(f->area, f->addr) && !fault_anon_huge(f, huge))
-        return 0;
-    if (unlikely(!e.bits))
+    if (unlikely(!e.bits)) {
+        if (fault_huge(f, huge))
+            return 0;
         pt_make_entry(huge, f->addr);
-    e = pte_load(huge);
+        e = pte_load(huge);
+        if (!e.bits)
+            return -ENOMEM;
+    }
     if (unlikely(e.bits & PTE_HUGE))
         return fault_present(f, huge, e);
-    if (unlikely(!e.bits))
-        return -ENOMEM;
     pte_t *entry = &pt_table(e)[pte_index(f->addr, 0)];
     e = pte_load(entry);
     if (e.bits)
@@ -388,8 +395,13 @@ between_tries(struct fault *f, int err, struct page **held, u32 *failures)
 
 int vm_fault_try(u64 addr, u32 error)
 {
-    struct fault f = {.addr = ALIGN_DOWN(addr, PAGE_SIZE), .write = error & PF_WRITE};
+    struct fault f;
     struct page *held = NULL;
+    f.addr = ALIGN_DOWN(addr, PAGE_SIZE);
+    f.write = error & PF_WRITE;
+    f.major = false;
+    f.resident = 0;
+    f.need_object = NULL;
     u32 failures = 0;
     int err;
     if (unlikely(addr < PROGRAM_START || addr >= PROGRAM_END))
