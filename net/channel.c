@@ -2,6 +2,7 @@
 
 #include "kernel/fs/vfs.h"
 #include "lwip/priv/tcp_priv.h"
+#include "net/transmit.h"
 
 #define BUCKETS     512u
 #define QUEUES      16u
@@ -15,14 +16,20 @@
 #define PROTO_TCP 6
 
 /* Addresses as they lie in a packet, IPv4's in the first word. */
-struct flow {
-    u32 local[4], remote[4];
-    u16 local_port, remote_port;
-    u32 v6;
+#define FLOW_WORDS 5
+union flow {
+    struct {
+        u32 local[4], remote[4];
+        u16 local_port, remote_port;
+        u32 v6;
+    };
+    u64 words[FLOW_WORDS]; /* all of that, to compare */
 };
 
+_Static_assert(sizeof(union flow) == FLOW_WORDS * sizeof(u64), "no holes in a flow");
+
 struct channel {
-    struct flow flow;
+    union flow flow;
     struct channel *next;        /* in its bucket */
     struct inet_socket *socket;  /* bucket's mutex or core; NULL: closed */
     struct net_buf *frames;      /* atomic: newest first, by `free` */
@@ -69,7 +76,7 @@ static u16 be16(const u8 *p)
 }
 
 /* TCP's header, when the frame is a whole segment of a connection and no beginning of one. */
-static const u8 *classify(const struct net_buf *frame, struct flow *f, u32 *payload)
+static const u8 *classify(const struct net_buf *frame, union flow *f, u32 *payload)
 {
     const u8 *ip = frame->data + ETHERNET, *tcp;
     u32 total, room = frame->frame_len - ETHERNET;
@@ -101,7 +108,7 @@ static const u8 *classify(const struct net_buf *frame, struct flow *f, u32 *payl
     return tcp;
 }
 
-static struct bucket *bucket_of(const struct flow *f)
+static struct bucket *bucket_of(const union flow *f)
 {
     u64 h = (u64)f->remote_port << 16 | f->local_port;
     for (u32 i = 0; i < (f->v6 ? 4 : 1); i++)
@@ -109,10 +116,18 @@ static struct bucket *bucket_of(const struct flow *f)
     return &buckets[h >> 55 & (BUCKETS - 1)];
 }
 
-static struct channel *find(struct bucket *b, const struct flow *f)
+static bool same(const union flow *a, const union flow *b)
+{
+    u64 differ = 0;
+    for (u32 i = 0; i < FLOW_WORDS; i++)
+        differ |= a->words[i] ^ b->words[i];
+    return !differ;
+}
+
+static struct channel *find(struct bucket *b, const union flow *f)
 {
     struct channel *c = b->first;
-    while (c && memcmp(&c->flow, f, sizeof(*f)))
+    while (c && !same(&c->flow, f))
         c = c->next;
     return c;
 }
@@ -205,6 +220,7 @@ static void drain(struct channel *c, struct inet_socket *s, u64 *counter)
     struct net_buf *frames = take(c, &n);
     count(counter, n);
     core_traffic();
+    transmit_reclaim();
     draining = s;
     input_all(frames);
     draining = NULL;
@@ -306,7 +322,7 @@ static void push(struct channel *c, struct batch *batch, struct net_buf *frame, 
 
 static bool to_channel(struct batch *batch, struct net_buf *frame)
 {
-    struct flow f;
+    union flow f;
     u32 payload;
     const u8 *tcp = classify(frame, &f, &payload);
     if (!tcp)
@@ -353,6 +369,7 @@ void channel_batch_end(u32 queue)
     batch->count = 0;
     core_enter();
     core_traffic();
+    transmit_reclaim();
     input_all(frames);
     for (; c; c = next) {
         next = c->next_urgent;

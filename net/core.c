@@ -15,6 +15,7 @@
 #include "lwip/priv/tcp_priv.h"
 #include "net/channel.h"
 #include "net/net.h"
+#include "net/transmit.h"
 
 #define TCP_TICK_NS  (TCP_TMR_INTERVAL * NSEC_PER_MSEC)
 #define SECOND       NSEC_PER_SEC
@@ -62,6 +63,7 @@ static void settle(void)
         while (netif->loop_first)
             netif_poll(netif);
     }
+    transmit_flush();
     if (tcp_tick_ns == SLEEP_FOREVER && (tcp_active_pcbs || tcp_tw_pcbs)) {
         tcp_tick_ns = clock_monotonic_ns() + TCP_TICK_NS;
         event_set(&work);
@@ -123,6 +125,7 @@ static void slow_tick(void)
 static u64 run_timers(void)
 {
     u64 now = clock_monotonic_ns();
+    transmit_reclaim();
     if (now >= tcp_tick_ns) {
         tcp_tmr();
         tcp_tick_ns = tcp_active_pcbs || tcp_tw_pcbs ? MAX(tcp_tick_ns + TCP_TICK_NS, now) : SLEEP_FOREVER;

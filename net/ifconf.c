@@ -3,6 +3,7 @@
 #include "lwip/priv/tcp_priv.h"
 #include "net/channel.h"
 #include "net/interface.h"
+#include "net/transmit.h"
 
 #define SIOCGIFNAME    0x8910u
 #define SIOCGIFCONF    0x8912u
@@ -329,6 +330,7 @@ static int show_tcp(struct seq *s, void *arg)
 static int show_moka(struct seq *s, void *arg)
 {
     channel_show(s);
+    transmit_show(s);
     return 0;
 }
 

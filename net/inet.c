@@ -307,13 +307,22 @@ int inet_name(struct socket *base, bool of_peer, struct socket_address *out)
 
 /* ---- options ---- */
 
+/* Where an option is in option_table, plus 1; 0: nowhere. Filled at boot. */
+#define NUMBERS 80
+static u8 option_index[LEVEL_IPV6 + 1][NUMBERS];
+
+static void index_options(void)
+{
+    for (u32 i = 0; i < ARRAY_LEN(option_table); i++)
+        option_index[option_table[i].level][option_table[i].number] = i + 1;
+}
+
 static int find_option(const struct inet_socket *s, int level, int option)
 {
-    for (u32 i = 0; i < ARRAY_LEN(option_table); i++) {
-        if (option_table[i].level == level && option_table[i].number == option)
-            return level == LEVEL_TCP && s->base.type != SOCK_STREAM ? -1 : (int)i;
-    }
-    return -1;
+    if ((u32)level > LEVEL_IPV6 || (u32)option >= NUMBERS ||
+        (level == LEVEL_TCP && s->base.type != SOCK_STREAM))
+        return -1;
+    return option_index[level][option] - 1;
 }
 
 s32 inet_option(const struct inet_socket *s, int level, int option)
@@ -505,6 +514,7 @@ static struct socket_family families[] = {{AF_INET, create_v4, NULL, NULL},
 
 void inet_init(void)
 {
+    index_options();
     socket_register(&families[0]);
     socket_register(&families[1]);
     inet_icmp_init();

@@ -1,7 +1,7 @@
 /*
  * The network device as an lwIP interface. Received pieces become pbufs without copying while less than half
  * of the device's memory is held; after that they are copied, so that programs that do not read cannot starve
- * reception. Frames to be sent are copied into pooled net_tx.
+ * reception. Sending: transmit.c.
  */
 #include "lwip/netif.h"
 #include "kernel/arch/x86_64/arch.h"
@@ -14,21 +14,14 @@
 #include "lwip/prot/dhcp.h"
 #include "lwip/snmp.h"
 #include "net/channel.h"
+#include "net/transmit.h"
 #include "virtio/net.h"
 
-#define FRAME_MAX    1514u /* Ethernet header and MTU */
-#define TX_POOL_MAX  512u
 #define SMALL_FRAME  256u /* cheaper to copy */
 #define ADDRESS_WAIT (5 * NSEC_PER_SEC)
 #define DHCP_FAST    (DHCP_FINE_TIMER_MSECS * NSEC_PER_MSEC)
 #define DHCP_SLOW    (DHCP_COARSE_TIMER_SECS * NSEC_PER_SEC)
 #define NAME_SERVERS 3
-
-struct frame_tx {
-    struct net_tx tx; /* first */
-    struct frame_tx *next;
-    u8 bytes[FRAME_MAX];
-};
 
 struct frame_rx {
     struct pbuf_custom pbuf; /* first */
@@ -38,63 +31,13 @@ struct frame_rx {
 static struct net_device *device;
 static struct netif interface;
 static struct waitq address_changed;
-static struct frame_tx
-    *tx_done; /* atomic: finished ones, pushed by anyone, taken as a whole with the core held */
 
 /* Guarded by the core. */
-static struct frame_tx *tx_free;
-static u32 tx_count;
 static u64 held_bytes, held_max; /* receive memory in pbufs */
 static u64 dhcp_fast_ns = SLEEP_FOREVER, dhcp_slow_ns = SLEEP_FOREVER, address_deadline_ns;
 static ip4_addr_t name_servers[NAME_SERVERS];
 static u32 name_server_count;
 static bool resolver_stale;
-
-/* ---- sending ---- */
-
-static void tx_finished(struct net_tx *tx)
-{
-    struct frame_tx *f = (struct frame_tx *)tx, *head = __atomic_load_n(&tx_done, __ATOMIC_RELAXED);
-    do
-        f->next = head;
-    while (!__atomic_compare_exchange_n(&tx_done, &head, f, true, __ATOMIC_RELEASE, __ATOMIC_RELAXED));
-}
-
-static struct frame_tx *tx_get(void)
-{
-    if (!tx_free)
-        tx_free = __atomic_exchange_n(&tx_done, NULL, __ATOMIC_ACQUIRE);
-    struct frame_tx *f = tx_free;
-    if (f) {
-        tx_free = f->next;
-    } else if (tx_count < TX_POOL_MAX) {
-        f = kmalloc(sizeof(*f));
-        tx_count += f != NULL;
-    }
-    return f;
-}
-
-static void tx_put(struct frame_tx *f)
-{
-    f->next = tx_free;
-    tx_free = f;
-}
-
-static err_t send_frame(struct netif *netif, struct pbuf *p)
-{
-    struct frame_tx *f = p->tot_len <= FRAME_MAX ? tx_get() : NULL;
-    if (!f)
-        return ERR_MEM;
-    pbuf_copy_partial(p, f->bytes, p->tot_len, 0);
-    f->tx = (struct net_tx){.done = tx_finished, .seg_count = 1, .lazy = true};
-    f->tx.bufs[1].paddr = virt_to_phys(f->bytes);
-    f->tx.bufs[1].len = p->tot_len;
-    core_traffic();
-    if (!net_send(device, 0, &f->tx, false))
-        return ERR_OK;
-    tx_put(f);
-    return ERR_MEM;
-}
 
 /* ---- receiving ---- */
 
@@ -162,9 +105,7 @@ void netif_input_frame(struct net_buf *frame)
     make_way(frame);
     bool checked = frame->offload.flags & (NET_NEEDS_CSUM | NET_CSUM_VALID);
     struct pbuf *p = frame_pbuf(frame);
-    NETIF_SET_CHECKSUM_CTRL(&interface, checked ? NETIF_CHECKSUM_ENABLE_ALL &
-                                                      ~(NETIF_CHECKSUM_CHECK_TCP | NETIF_CHECKSUM_CHECK_UDP)
-                                                : NETIF_CHECKSUM_ENABLE_ALL);
+    transmit_checksums(&interface, checked);
     if (p && interface.input(p, &interface) != ERR_OK)
         pbuf_free(p);
 }
@@ -279,7 +220,7 @@ static err_t interface_init(struct netif *netif)
     netif->hostname = cmdline.hostname;
     netif->output = etharp_output;
     netif->output_ip6 = ethip6_output;
-    netif->linkoutput = send_frame;
+    netif->linkoutput = transmit_frame;
     netif->mtu = MIN(device->mtu, 1500);
     netif->hwaddr_len = 6;
     memcpy(netif->hwaddr, device->mac, 6);
@@ -344,6 +285,7 @@ void netif_start(void)
     core_enter();
     held_max = len / 2;
     netif_add(&interface, NULL, NULL, NULL, NULL, interface_init, netif_input);
+    transmit_init(device, &interface);
     netif_set_status_callback(&interface, on_status);
     netif_set_default(&interface);
     netif_set_up(&interface);

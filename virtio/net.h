@@ -57,7 +57,7 @@ struct net_buf {
 };
 
 /* Room for a frame to be sent, from kmalloc or any direct-mapped memory: the device reads `header`. */
-#define NET_TX_SEGS_MAX 20u
+#define NET_TX_SEGS_MAX 46u /* 64 KiB in segments of 1448 bytes, and their headers */
 struct net_tx {
     struct net_tx *next; /* the driver's from net_send to done, else the owner's */
     /*
@@ -117,6 +117,9 @@ void net_frame_put(struct net_buf *frame);
  * the device is not told yet.
  */
 int net_send(struct net_device *dev, u32 queue, struct net_tx *tx, bool more);
+
+/* Tells the device what was queued with `more`, and calls `done` for what it has read. Threads. */
+void net_flush(struct net_device *dev, u32 queue);
 
 struct net_stats {
     u64 rx_frames, rx_bytes, rx_dropped; /* dropped: nonsense from the device */

@@ -1,0 +1,356 @@
+#include "net/transmit.h"
+
+#include "kernel/base/string.h"
+#include "kernel/fs/vfs.h"
+#include "lwip/inet_chksum.h"
+#include "lwip/prot/ip.h"
+#include "lwip/prot/tcp.h"
+#include "mm/phys/phys.h"
+#include "net/core.h"
+
+#define POOL_MAX    512u
+#define FRAME_MAX   1514u /* Ethernet header and MTU */
+#define SMALL       256u  /* bytes that are cheaper to copy */
+#define HEADERS_MAX 134u  /* Ethernet, IPv6, TCP with all its options */
+#define LARGE_MAX   65000u
+#define ETHERNET    14u
+
+struct frame {
+    struct net_tx tx; /* first */
+    struct frame *next;
+    struct pbuf *held[NET_TX_SEGS_MAX]; /* lwIP's buffers that the device reads */
+    u32 held_count;
+    u8 bytes[FRAME_MAX]; /* the whole frame, or a copy of its headers */
+};
+
+/* A TCP segment's parts within a frame's first buffer. */
+struct segment {
+    u8 *ip, *tcp;
+    u32 headers; /* with Ethernet's */
+    u32 payload;
+    bool v6;
+};
+
+static struct net_device *device;
+static struct frame *done; /* atomic stack: finished, pushed by anyone, taken as a whole with the core held */
+
+/* Guarded by the core. */
+static struct frame *unused, *pending; /* pending: may still grow */
+static u32 frame_count, pending_len;
+static u32 in_device; /* frames that refer to lwIP's buffers and have not come back */
+static bool unflushed;
+static struct {
+    u64 frames, copied, referred, joined, full;
+} counters;
+
+/* ---- frames come and go ---- */
+
+static void finished(struct net_tx *tx)
+{
+    struct frame *f = (struct frame *)tx, *head = __atomic_load_n(&done, __ATOMIC_RELAXED);
+    do
+        f->next = head;
+    while (!__atomic_compare_exchange_n(&done, &head, f, true, __ATOMIC_RELEASE, __ATOMIC_RELAXED));
+}
+
+static void release(struct frame *f)
+{
+    in_device -= f->held_count != 0;
+    for (u32 i = 0; i < f->held_count; i++)
+        pbuf_free(f->held[i]);
+    f->held_count = 0;
+    f->next = unused;
+    unused = f;
+}
+
+static void take_done(void)
+{
+    if (!__atomic_load_n(&done, __ATOMIC_RELAXED))
+        return;
+    struct frame *f = __atomic_exchange_n(&done, NULL, __ATOMIC_ACQUIRE), *next;
+    for (; f; f = next) {
+        next = f->next;
+        release(f);
+    }
+}
+
+static struct frame *get(void)
+{
+    if (!unused)
+        take_done();
+    struct frame *f = unused;
+    if (f) {
+        unused = f->next;
+    } else if (frame_count < POOL_MAX && (f = kmalloc_raw(sizeof(*f)))) {
+        f->held_count = 0;
+        frame_count++;
+    }
+    if (f) {
+        f->tx.done = finished;
+        f->tx.lazy = true;
+        f->tx.seg_count = 0;
+        f->tx.offload = (struct net_offload){0};
+    }
+    return f;
+}
+
+static void add(struct frame *f, const void *bytes, u32 len)
+{
+    f->tx.bufs[++f->tx.seg_count] = (struct vq_buf){virt_to_phys(bytes), len};
+}
+
+static void hold(struct frame *f, struct pbuf *p)
+{
+    in_device += f->held_count == 0;
+    pbuf_ref(p);
+    f->held[f->held_count++] = p;
+}
+
+/* ---- what a frame holds ---- */
+
+static u16 be16(const u8 *p)
+{
+    return p[0] << 8 | p[1];
+}
+
+static void put_be16(u8 *p, u16 v)
+{
+    p[0] = v >> 8;
+    p[1] = v;
+}
+
+static u32 be32(const u8 *p)
+{
+    return (u32)be16(p) << 16 | be16(p + 2);
+}
+
+/* The frame at p, when it is a TCP segment. len: of the whole frame; headers are in one piece, as lwIP builds
+ * them. */
+static bool parse(u8 *p, u32 first, u32 len, struct segment *s)
+{
+    u32 type = first >= ETHERNET + 20 ? be16(p + 12) : 0;
+    s->ip = p + ETHERNET;
+    s->v6 = type == 0x86dd;
+    if (type == 0x0800 ? s->ip[0] != 0x45 || s->ip[9] != IP_PROTO_TCP || (be16(s->ip + 6) & 0x3fff)
+                       : !s->v6 || first < ETHERNET + 40 || s->ip[6] != IP_PROTO_TCP)
+        return false;
+    s->tcp = s->ip + (s->v6 ? 40 : 20);
+    if (s->tcp + 20 > p + first)
+        return false;
+    s->headers = s->tcp - p + (s->tcp[12] >> 4) * 4;
+    s->payload = len - s->headers;
+    return s->headers <= first && len >= s->headers;
+}
+
+/* The pseudo-header's sum, where the device goes on. */
+static void seed_checksum(struct net_offload *o, const u8 *frame, const struct segment *s, u32 tcp_len)
+{
+    const u8 *at = s->ip + (s->v6 ? 8 : 12);
+    u32 sum = IP_PROTO_TCP + tcp_len, n = s->v6 ? 16 : 4;
+    for (u32 i = 0; i < 2 * n; i += 2)
+        sum += be16(at + i);
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum = (sum & 0xffff) + (sum >> 16);
+    o->flags = NET_NEEDS_CSUM;
+    o->csum_start = s->tcp - frame;
+    o->csum_offset = 16;
+    put_be16(s->tcp + 16, sum);
+}
+
+/* TCP's checksum is the device's business. (UDP's is lwIP's: a fragmented datagram has one, too.) */
+static void offload_checksum(struct frame *f, u8 *p, u32 first, u32 len)
+{
+    struct segment s;
+    if (parse(p, first, len, &s))
+        seed_checksum(&f->tx.offload, p, &s, len - (s.tcp - p));
+}
+
+/* ---- joining segments ---- */
+
+/* Segments that the device may cut out of a larger one: bytes, ACK and PSH. */
+static bool joinable(const struct segment *s)
+{
+    return s->payload && !(s->tcp[13] & ~(TCP_ACK | TCP_PSH)) && s->headers <= HEADERS_MAX;
+}
+
+static bool follows(const struct segment *a, const struct segment *b, u32 gso_size)
+{
+    u32 addresses = a->v6 ? 32 : 8, at = a->v6 ? 8 : 12, joined = pending_len - a->headers;
+    return a->v6 == b->v6 && a->headers == b->headers && !memcmp(a->ip + at, b->ip + at, addresses) &&
+           !memcmp(a->tcp, b->tcp, 4) && be32(a->tcp + 4) + joined == be32(b->tcp + 4) &&
+           !memcmp(a->tcp + 20, b->tcp + 20, a->headers - (a->tcp + 20 - (a->ip - ETHERNET))) &&
+           joined % gso_size == 0 && b->payload <= gso_size;
+}
+
+/* Lengths and checksums of the large frame. */
+static void finish_large(struct frame *f)
+{
+    struct segment s;
+    u8 *p = f->bytes;
+    parse(p, HEADERS_MAX, pending_len, &s);
+    u32 ip_len = pending_len - ETHERNET;
+    if (s.v6) {
+        put_be16(s.ip + 4, ip_len - 40);
+    } else {
+        put_be16(s.ip + 2, ip_len);
+        put_be16(s.ip + 10, 0);
+        u16 sum = inet_chksum(s.ip, 20);
+        memcpy(s.ip + 10, &sum, 2);
+    }
+    seed_checksum(&f->tx.offload, p, &s, pending_len - (s.tcp - p));
+    if (pending_len - s.headers > f->tx.offload.gso_size) {
+        f->tx.offload.gso_type = s.v6 ? NET_GSO_TCPV6 : NET_GSO_TCPV4;
+        f->tx.offload.hdr_len = s.headers;
+    } else {
+        f->tx.offload.gso_size = 0;
+    }
+}
+
+static bool push(struct frame *f)
+{
+    if (net_send(device, 0, &f->tx, true)) {
+        counters.full++;
+        release(f);
+        return false;
+    }
+    counters.frames++;
+    unflushed = true;
+    return true;
+}
+
+static void push_pending(void)
+{
+    struct frame *f = pending;
+    pending = NULL;
+    if (f) {
+        finish_large(f);
+        push(f); /* no room: lost, as on any wire */
+    }
+}
+
+static u32 pieces(const struct pbuf *p)
+{
+    u32 n = 0;
+    for (; p; p = p->next)
+        n++;
+    return n;
+}
+
+/* p's bytes from `skip` on, by reference. */
+static void refer(struct frame *f, struct pbuf *p, u32 skip)
+{
+    hold(f, p);
+    counters.referred++;
+    for (; p; p = p->next) {
+        if (p->len > skip)
+            add(f, (u8 *)p->payload + skip, p->len - skip);
+        skip -= MIN(skip, (u32)p->len);
+    }
+}
+
+/* Adds p to the pending frame, or makes it the pending one. False: p is to leave alone. */
+static bool join(struct pbuf *p, const struct segment *s, u32 tso)
+{
+    struct segment first;
+    if (!(device->offloads & tso) || !joinable(s) || pieces(p) + 1 > NET_TX_SEGS_MAX)
+        return false;
+    if (pending && parse(pending->bytes, HEADERS_MAX, pending_len, &first) &&
+        follows(&first, s, pending->tx.offload.gso_size) && pending_len + s->payload < LARGE_MAX &&
+        pending->tx.seg_count + pieces(p) <= NET_TX_SEGS_MAX) {
+        first.tcp[13] |= s->tcp[13];
+        memcpy(first.tcp + 8, s->tcp + 8, 4);
+        memcpy(first.tcp + 14, s->tcp + 14, 2);
+        counters.joined++;
+    } else {
+        struct frame *f = get();
+        push_pending();
+        if (!f)
+            return false;
+        memcpy(f->bytes, p->payload, s->headers);
+        add(f, f->bytes, s->headers);
+        f->tx.offload.gso_size = s->payload;
+        pending = f;
+        pending_len = s->headers;
+    }
+    refer(pending, p, s->headers);
+    pending_len += s->payload;
+    return true;
+}
+
+/* ---- the interface's ---- */
+
+/* Are p's bytes in memory whose physical address is known, for as long as p is held? */
+static bool can_refer(const struct pbuf *p)
+{
+    u32 n = pieces(p);
+    for (; p; p = p->next)
+        if (!(p->type_internal & PBUF_TYPE_FLAG_STRUCT_DATA_CONTIGUOUS))
+            return false;
+    return n <= NET_TX_SEGS_MAX;
+}
+
+err_t transmit_frame(struct netif *netif, struct pbuf *p)
+{
+    struct segment s;
+    bool large = p->tot_len > SMALL && can_refer(p);
+    core_traffic();
+    if (large && parse(p->payload, p->len, p->tot_len, &s) && join(p, &s, s.v6 ? NET_TX_TSO6 : NET_TX_TSO4))
+        return ERR_OK;
+    push_pending();
+    struct frame *f = p->tot_len <= FRAME_MAX ? get() : NULL;
+    if (!f)
+        return ERR_MEM;
+    if (large) {
+        refer(f, p, 0);
+    } else {
+        pbuf_copy_partial(p, f->bytes, p->tot_len, 0);
+        add(f, f->bytes, p->tot_len);
+        counters.copied++;
+    }
+    if (device->offloads & NET_TX_CSUM)
+        offload_checksum(f, large ? p->payload : f->bytes, large ? p->len : p->tot_len, p->tot_len);
+    if (push(f))
+        return ERR_OK;
+    transmit_flush();
+    return ERR_MEM;
+}
+
+void transmit_flush(void)
+{
+    push_pending();
+    if (unflushed) {
+        unflushed = false;
+        net_flush(device, 0);
+    }
+}
+
+void transmit_reclaim(void)
+{
+    if (in_device)
+        net_flush(device, 0);
+    take_done();
+}
+
+void transmit_checksums(struct netif *netif, bool received_checked)
+{
+    u16 flags = NETIF_CHECKSUM_ENABLE_ALL;
+    if (device->offloads & NET_TX_CSUM)
+        flags &= ~NETIF_CHECKSUM_GEN_TCP;
+    if (received_checked)
+        flags &= ~(NETIF_CHECKSUM_CHECK_TCP | NETIF_CHECKSUM_CHECK_UDP);
+    NETIF_SET_CHECKSUM_CTRL(netif, flags);
+}
+
+void transmit_init(struct net_device *dev, struct netif *netif)
+{
+    device = dev;
+    transmit_checksums(netif, false);
+}
+
+void transmit_show(struct seq *s)
+{
+    seq_printf(
+        s,
+        "frames_sent %lu\nsent_copied %lu\nsent_by_reference %lu\nsegments_joined %lu\nsend_queue_full %lu\n",
+        counters.frames, counters.copied, counters.referred, counters.joined, counters.full);
+}
