@@ -317,7 +317,7 @@ $(B)/benchmarks/count.so: benchmarks/lib/count.c $(B)/.deps
 
 NETTY_JARS := $(patsubst %,/usr/share/java/netty-%.jar,buffer codec codec-http common handler resolver transport)
 SPACE := $(subst ,, )
-BENCH_JARS := $(addprefix $(B)/benchmarks/,net/HttpSmall.jar net/NettySmall.jar locks/Monitors.jar)
+BENCH_JARS := $(addprefix $(B)/benchmarks/,net/HttpSmall.jar net/NettySmall.jar locks/Monitors.jar java/Kernels.jar)
 $(BENCH_JARS): $(B)/benchmarks/%.jar: benchmarks/%.java $(B)/.deps
 	@mkdir -p $(B)/benchmarks/$*
 	@$(JDK)/bin/javac --release 17 -cp $(subst $(SPACE),:,$(NETTY_JARS)) -d $(B)/benchmarks/$* $<
@@ -337,5 +337,7 @@ bench: bench-built
 	benchmarks/net/run
 	benchmarks/net/outside
 	benchmarks/locks/run
+	benchmarks/java/run
+	benchmarks/java/run --cpus 2
 
 include tests/tests.mk

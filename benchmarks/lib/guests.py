@@ -103,9 +103,10 @@ def cpu_seconds(session):
 
 
 def phases(guest, what, timeout=900, **options):
-    """Runs WHAT to its end. It prints `begin NAME`, and `end NAME COUNT` when it has done COUNT operations: a dictionary of
-    operations per second of the host's clock, and per second of CPU time that the VM got from the host. The latter
-    does not mind other work on the host, as long as the VM has always something to do."""
+    """Runs WHAT to its end. It prints `begin NAME`, and `end NAME COUNT [SECONDS]` when it has done COUNT operations (in
+    SECONDS of its own clock): a dictionary of operations per second of the host's clock, and per second of CPU time
+    that the VM got from the host. The latter does not mind other work on the host, as long as the VM has always
+    something to do. Counted, only operations per 10^9 instructions make sense."""
     result, started = {}, {}
     with subprocess.Popen(command(guest, what, **options), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True, start_new_session=True) as vm:
@@ -116,7 +117,9 @@ def phases(guest, what, timeout=900, **options):
             words = line.split()
             if words[:1] == ["begin"] and len(words) == 2:
                 started[words[1]] = time.monotonic(), cpu_seconds(vm.pid)
-            elif words[:1] == ["end"] and len(words) == 3 and words[1] in started:
+            elif words[:1] == ["end"] and len(words) == 4 and options.get("counted"):
+                result[f"{words[1]} /G instr"] = float(words[2]) / float(words[3])
+            elif words[:1] == ["end"] and len(words) >= 3 and words[1] in started:
                 wall, cpu = started[words[1]]
                 result[f"{words[1]} /s"] = float(words[2]) / (time.monotonic() - wall)
                 result[f"{words[1]} /CPU s"] = float(words[2]) / max(cpu_seconds(vm.pid) - cpu, 0.01)
