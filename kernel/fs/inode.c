@@ -178,6 +178,11 @@ int vfs_statfs(struct inode *inode, struct vfs_statfs *st)
                               .ffree = mem.free_pages,
                               .fsid = inode->mount ? inode->mount->dev : 0,
                               .namelen = NAME_MAX};
+    if (is_reg(inode) && inode->object.huge) {
+        st->bsize = HUGE_SIZE;
+        st->blocks /= HUGE_SIZE / PAGE_SIZE;
+        st->bfree = st->bavail = st->bfree / (HUGE_SIZE / PAGE_SIZE);
+    }
     return inode->ops && inode->ops->statfs ? inode->ops->statfs(inode, st) : 0;
 }
 

@@ -367,11 +367,14 @@ static const struct file_ops memfd_ops = {
 
 static struct mount memfd_mount = {
     .type = "tmpfs", .source = "tmpfs", .dev = 1, .next_ino = 1, .magic = 0x01021994};
+/* Those that asked for huge pages: programs look whether they got them. */
+static struct mount huge_mount = {
+    .type = "hugetlbfs", .source = "hugetlbfs", .dev = 2, .next_ino = 1, .magic = 0x958458f6};
 
 int vfs_memfd(const char *name, bool sealable, bool huge, struct file **out)
 {
     char path[NAME_MAX + 32];
-    struct inode *inode = mem_inode_create(&memfd_mount, S_IFREG | 0777, 0);
+    struct inode *inode = mem_inode_create(huge ? &huge_mount : &memfd_mount, S_IFREG | 0777, 0);
     if (!inode)
         return -ENOMEM;
     inode->nlink = 0;

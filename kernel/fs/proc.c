@@ -151,6 +151,8 @@ static void show_kb(struct seq *s, const char *name, u64 pages)
     seq_printf(s, "%-16s%8lu kB\n", name, pages * (PAGE_SIZE / 1024));
 }
 
+#define PER_HUGE (HUGE_SIZE / PAGE_SIZE)
+
 static int show_meminfo(struct seq *s, void *arg)
 {
     static const char *const zeros[] = {
@@ -175,8 +177,11 @@ static int show_meminfo(struct seq *s, void *arg)
     show_kb(s, "VmallocTotal:", 34359738367UL >> 2);
     show_kb(s, "VmallocUsed:", m.kernel_pages);
     show_kb(s, "AnonHugePages:", 0);
-    seq_printf(s, "HugePages_Total:       0\nHugePages_Free:        0\nHugePages_Rsvd:        0\n"
-                  "HugePages_Surp:        0\nHugepagesize:       2048 kB\nHugetlb:               0 kB\n");
+    /* The pool is all memory: kernel/linux, mmap. */
+    seq_printf(s,
+               "HugePages_Total:   %5lu\nHugePages_Free:    %5lu\nHugePages_Rsvd:        0\n"
+               "HugePages_Surp:        0\nHugepagesize:       2048 kB\nHugetlb:        %8lu kB\n",
+               m.total_pages / PER_HUGE, m.free_pages / PER_HUGE, m.total_pages / PER_HUGE * 2048);
     return 0;
 }
 
@@ -263,7 +268,6 @@ static struct knob {
     {"/proc/sys/vm/overcommit_ratio", 50},
     {"/proc/sys/vm/max_map_count", 1048576},
     {"/proc/sys/vm/swappiness", 0},
-    {"/proc/sys/vm/nr_hugepages", 0},
     {"/proc/sys/vm/min_free_kbytes", 4096},
     {"/proc/sys/vm/mmap_min_addr", 65536},
     {"/proc/sys/vm/drop_caches", 0},

@@ -44,6 +44,14 @@ static int show_node_meminfo(struct seq *s, void *arg)
     return 0;
 }
 
+/* The pool of huge pages is all memory (kernel/linux, mmap). arg: not NULL for what of it is free. */
+static int show_huge_pages(struct seq *s, void *arg)
+{
+    u64 pages = arg ? phys_free_pages() : phys_total_pages();
+    seq_printf(s, "%lu\n", pages / (HUGE_SIZE / PAGE_SIZE));
+    return 0;
+}
+
 /* Choices such as "always [madvise] never": what is written in full moves the brackets. */
 static struct choice {
     const char *path;
@@ -100,8 +108,8 @@ static const struct {
     {"/sys/devices/system/node/node0/meminfo", show_node_meminfo, NULL},
     {"/sys/kernel/mm/transparent_hugepage/hpage_pmd_size", show_number, (void *)HUGE_SIZE},
     {"/sys/kernel/mm/transparent_hugepage/use_zero_page", show_number, (void *)0},
-    {"/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages", show_number, (void *)0},
-    {"/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", show_number, (void *)0},
+    {"/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages", show_huge_pages, NULL},
+    {"/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", show_huge_pages, "free"},
     {"/sys/kernel/mm/hugepages/hugepages-2048kB/resv_hugepages", show_number, (void *)0},
     {"/sys/kernel/mm/hugepages/hugepages-2048kB/surplus_hugepages", show_number, (void *)0},
     {"/sys/kernel/mm/hugepages/hugepages-2048kB/nr_overcommit_hugepages", show_number, (void *)0},

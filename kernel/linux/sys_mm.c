@@ -42,6 +42,34 @@ static s64 map_anonymous(u64 addr, u64 len, u32 area, u32 flags)
     return at;
 }
 
+/*
+ * Linux takes huge pages from a pool that somebody has filled before; here the pool is all memory that could
+ * be freed, at any time. As there, a mapping is refused when it is larger than what is left; the pages
+ * themselves come with the faults, in 4 KiB pieces where memory has no 2 MiB in a row.
+ */
+static bool huge_pool_has(u64 len)
+{
+    return len >> PAGE_SHIFT <= phys_free_pages() + vm_reclaimable_pages();
+}
+
+/* Whether the page size that flags ask for in bits 26 to 31, as a logarithm, is that of the pool. */
+static bool huge_size_known(u32 flags)
+{
+    u32 log = flags >> MAP_HUGE_SHIFT & MAP_HUGE_MASK;
+    return !log || 1UL << log == HUGE_SIZE;
+}
+
+static s64 map_huge(u64 addr, u64 len, u32 area, u32 flags)
+{
+    if (!(flags & MAP_ANONYMOUS) || !huge_size_known(flags))
+        return -EINVAL;
+    if (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE) && addr % HUGE_SIZE)
+        return -EINVAL;
+    len = ALIGN_UP(len, HUGE_SIZE);
+    return huge_pool_has(len) ? map_anonymous(ALIGN_UP(addr, HUGE_SIZE), len, area | VM_HUGE, flags)
+                              : -ENOMEM;
+}
+
 static s64 map_opened(struct file *f, u64 addr, u64 len, u32 area, u32 flags, u64 offset)
 {
     struct vm_object *obj;
@@ -97,8 +125,6 @@ s64 sys_mmap(u64 addr, u64 len, u32 prot, u32 flags, s32 fd, u64 offset)
     }
     if (err || !len)
         return -EINVAL;
-    if (flags & MAP_HUGETLB) /* as Linux with an empty pool of huge pages */
-        return flags & MAP_ANONYMOUS ? -ENOMEM : -EINVAL;
     if (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE) && addr % PAGE_SIZE)
         return -EINVAL;
     if (len > PROGRAM_END)
@@ -110,6 +136,8 @@ s64 sys_mmap(u64 addr, u64 len, u32 prot, u32 flags, s32 fd, u64 offset)
         area_prot(prot) | (flags & MAP_NORESERVE ? VM_NORESERVE : 0) | (flags & MAP_LOCKED ? VM_LOCKED : 0);
     if ((flags & MAP_TYPE) != MAP_PRIVATE)
         area |= VM_SHARED;
+    if (flags & MAP_HUGETLB)
+        return map_huge(addr, len, area, flags);
     if (flags & MAP_GROWSDOWN && flags & MAP_ANONYMOUS && !(area & VM_SHARED))
         area |= VM_STACK;
     if (flags & MAP_ANONYMOUS)
@@ -393,12 +421,15 @@ s64 sys_memfd_create(const char *uname, u32 flags)
 {
     char *name;
     struct file *f;
-    if (flags & ~(MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB))
+    u32 known = MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB;
+    if (flags & MFD_HUGETLB)
+        known |= MAP_HUGE_MASK << MAP_HUGE_SHIFT;
+    if (flags & ~known || !huge_size_known(flags))
         return -EINVAL;
     int err = user_string(uname, 250, -EINVAL, &name);
     if (err)
         return err;
-    err = flags & MFD_HUGETLB ? -ENOMEM : vfs_memfd(name, flags & MFD_ALLOW_SEALING, false, &f);
+    err = vfs_memfd(name, flags & MFD_ALLOW_SEALING, flags & MFD_HUGETLB, &f);
     kfree(name);
     return err ? err : fd_install(f, 0, flags & MFD_CLOEXEC ? O_CLOEXEC : 0);
 }

@@ -366,6 +366,8 @@ UABI_SIZE(struct uabi_sysinfo, 112);
 #define MAP_NONBLOCK        0x10000u
 #define MAP_STACK           0x20000u
 #define MAP_HUGETLB         0x40000u
+#define MAP_HUGE_SHIFT      26
+#define MAP_HUGE_MASK       0x3fu
 #define MAP_SYNC            0x80000u
 #define MAP_FIXED_NOREPLACE 0x100000u
 #define MAP_UNINITIALIZED   0x4000000u

@@ -2,6 +2,7 @@
 #include "abi.h"
 
 #include <sys/resource.h>
+#include <sys/statfs.h>
 
 static char *map(void *at, size_t len, int prot, int flags)
 {
@@ -103,6 +104,35 @@ CASE(map_partial_unmap_huge)
     CHECK(all_bytes(huge + 3 * PAGE, PAGE, 0));
     CHECK(all_bytes(huge, 3 * PAGE, 5));
     OK(munmap(p, 8 * MB));
+}
+
+/* Huge pages that are asked for: Linux has them if somebody filled a pool. */
+CASE(map_huge_pages)
+{
+    struct statfs fs;
+    char *p = map(NULL, 3 * MB, PROT_READ | PROT_WRITE, MAP_HUGETLB);
+    NEED(p != MAP_FAILED);
+    CHECK((uintptr_t)p % (2 * MB) == 0 && all_bytes(p, 4 * MB, 0)); /* the length was rounded up */
+    memset(p, 3, 4 * MB);
+    CHECK(map(p + 2 * MB, 2 * MB, PROT_READ, MAP_HUGETLB | MAP_FIXED) == p + 2 * MB);
+    CHECK(all_bytes(p, 2 * MB, 3) && all_bytes(p + 2 * MB, 2 * MB, 0));
+    VALUE(mmap(p + PAGE, 2 * MB, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_FIXED, -1, 0));
+    VALUE(mmap(NULL, 2 * MB, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | 12 << 26, -1, 0));
+    VALUE(mmap(NULL, 1UL << 40, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | 21 << 26, -1, 0));
+    OK(munmap(p, 4 * MB));
+    int fd = syscall(SYS_memfd_create, "pages", 4 /* MFD_HUGETLB */);
+    NEED(fd >= 0);
+    OK(fstatfs(fd, &fs));
+    CHECK(fs.f_type == 0x958458f6 && fs.f_bsize == 2 * MB);
+    OK(ftruncate(fd, 4 * MB));
+    p = mmap(NULL, 4 * MB, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    NEED(p != MAP_FAILED);
+    memset(p, 9, 4 * MB);
+    OK(munmap(p, 4 * MB));
+    p = mmap(NULL, 4 * MB, PROT_READ, MAP_PRIVATE, fd, 0);
+    CHECK(p != MAP_FAILED && all_bytes(p, 4 * MB, 9));
+    OK(munmap(p, 4 * MB));
+    OK(close(fd));
 }
 
 CASE(map_fixed)

@@ -1,3 +1,7 @@
+import com.sun.management.HotSpotDiagnosticMXBean;
+import java.lang.management.ManagementFactory;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
@@ -95,8 +99,18 @@ public final class Main {
             Suite.check(System.identityHashCode(strong.get(i)) == hashes.get(i), "hash codes stay");
     }
 
+    /** Large pages that were asked for are in use, unless the machine has none: HotSpot switches the option off then. */
+    private static void largePages() throws Exception {
+        boolean asked = ManagementFactory.getRuntimeMXBean().getInputArguments().contains("-XX:+UseLargePages");
+        boolean some = Files.readAllLines(Path.of("/proc/meminfo")).stream().anyMatch(l -> l.matches("HugePages_Total: +[1-9][0-9]*"));
+        var bean = ManagementFactory.getPlatformMXBean(HotSpotDiagnosticMXBean.class);
+        if (asked && some)
+            Suite.equal("true", bean.getVMOption("UseLargePages").getValue(), "UseLargePages");
+    }
+
     public static void main(String[] args) {
-        new Suite().add("many-threads", Main::manyThreads)
+        new Suite().add("large-pages", Main::largePages)
+            .add("many-threads", Main::manyThreads)
             .add("huge-arrays", Main::hugeArrays)
             .add("hashes-and-references", Main::hashesAndReferences)
             .run(args);
