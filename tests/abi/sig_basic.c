@@ -378,7 +378,7 @@ static long do_futex_until(void)
 static long do_sigtimedwait(void)
 {
     sigset_t set;
-    struct timespec t = {.tv_nsec = 150000000};
+    struct timespec t = {.tv_nsec = 900000000}; /* all of it with musl, which does not tell of EINTR */
     sigemptyset(&set);
     sigaddset(&set, SIGUSR2);
     return sigtimedwait(&set, NULL, &t);
