@@ -37,7 +37,7 @@ static u64 held_bytes, held_max; /* receive memory in pbufs */
 static u64 dhcp_fast_ns = SLEEP_FOREVER, dhcp_slow_ns = SLEEP_FOREVER, address_deadline_ns;
 static ip4_addr_t name_servers[NAME_SERVERS];
 static u32 name_server_count;
-static bool resolver_stale;
+static bool resolver_stale; /* looked at without the core, too */
 
 /* ---- receiving ---- */
 
@@ -100,9 +100,35 @@ static void make_way(const struct net_buf *frame)
     }
 }
 
+/*
+ * A SYN for a listener whose backlog is full of half-open connections: the oldest of them goes, silently, so
+ * that a flood of SYNs nobody stands behind does not keep others out until they time out. One that is full of
+ * connections the program has not accepted drops the SYN, as Linux does.
+ */
+static void make_room(const struct net_buf *frame)
+{
+    const u8 *ip = frame->data + SIZEOF_ETH_HDR,
+             *tcp = ip + (frame->data[12] == 8 ? (ip[0] & 15) * 4 : IP6_HLEN);
+    bool is_ip = (frame->data[12] == 8 && !frame->data[13] && ip[9] == IP_PROTO_TCP) ||
+                 (frame->data[12] == 0x86 && frame->data[13] == 0xdd && ip[6] == IP_PROTO_TCP);
+    if (frame->len < SIZEOF_ETH_HDR + 40 || !is_ip || tcp + 20 > frame->data + frame->len ||
+        (tcp[13] & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_SYN)
+        return;
+    struct tcp_pcb_listen *l = tcp_listen_pcbs.listen_pcbs;
+    while (l && (l->local_port != (tcp[2] << 8 | tcp[3]) || l->accepts_pending < l->backlog))
+        l = l->next;
+    struct tcp_pcb *oldest = NULL;
+    for (struct tcp_pcb *p = l ? tcp_active_pcbs : NULL; p; p = p->next)
+        if (p->state == SYN_RCVD && p->listener == l && (!oldest || (s32)(p->tmr - oldest->tmr) <= 0))
+            oldest = p;
+    if (oldest)
+        tcp_abandon(oldest, 0);
+}
+
 void netif_input_frame(struct net_buf *frame)
 {
     make_way(frame);
+    make_room(frame);
     bool checked = frame->offload.flags & (NET_NEEDS_CSUM | NET_CSUM_VALID);
     struct pbuf *p = frame_pbuf(frame);
     transmit_checksums(&interface, checked);
@@ -164,6 +190,8 @@ void netif_work(void)
     char text[128] = "";
     struct vfs_path root;
     struct file *f;
+    if (!__atomic_load_n(&resolver_stale, __ATOMIC_RELAXED))
+        return;
     core_enter();
     bool stale = resolver_stale;
     resolver_stale = false;
