@@ -17,10 +17,11 @@
 #include "net/net.h"
 #include "net/transmit.h"
 
-#define TCP_TICK_NS  (TCP_TMR_INTERVAL * NSEC_PER_MSEC)
-#define SECOND       NSEC_PER_SEC
-#define TRAFFIC_TAIL (20 * SECOND) /* how long the slow timers run after the last frame */
-#define TENTHS       10            /* IGMP's and MLD's ticks in a second */
+#define TCP_TICK_NS   (TCP_TMR_INTERVAL * NSEC_PER_MSEC)
+#define SECOND        NSEC_PER_SEC
+#define TRAFFIC_TAIL  (20 * SECOND) /* how long the slow timers run after the last frame */
+#define TIME_WAIT_MAX 1024u
+#define TENTHS        10 /* IGMP's and MLD's ticks in a second */
 
 static struct mutex core;
 static struct event work;
@@ -121,6 +122,21 @@ static void slow_tick(void)
     }
 }
 
+/* The oldest connections in TIME_WAIT end early when there are many, as with Linux's tcp_max_tw_buckets: lwIP
+ * searches its lists from end to end. The list begins with the newest. */
+static void limit_time_wait(void)
+{
+    struct tcp_pcb *p = tcp_tw_pcbs;
+    for (u32 i = 1; p && i < TIME_WAIT_MAX; i++)
+        p = p->next;
+    while (p && p->next) {
+        struct tcp_pcb *oldest = p->next;
+        p->next = oldest->next;
+        tcp_pcb_purge(oldest);
+        tcp_free(oldest);
+    }
+}
+
 /* Runs what is due; when to come back. */
 static u64 run_timers(void)
 {
@@ -128,6 +144,7 @@ static u64 run_timers(void)
     transmit_reclaim();
     if (now >= tcp_tick_ns) {
         tcp_tmr();
+        limit_time_wait();
         tcp_tick_ns = tcp_active_pcbs || tcp_tw_pcbs ? MAX(tcp_tick_ns + TCP_TICK_NS, now) : SLEEP_FOREVER;
     }
     if (now >= slow_tick_ns) {

@@ -106,10 +106,10 @@ public final class Main {
         server.start();
     }
 
-    /** "tls PORT KEYSTORE": Tomcat with TLS alone, on 127.0.0.1; "jdk": the JDK's server alone. */
+    /** "tls PORT KEYSTORE CLEAR_PORT": Tomcat on 127.0.0.1, with TLS (HTTP/1.1 and 2) and without; "jdk": the JDK's server alone. */
     private static void start(String[] args) throws Exception {
-        if (args.length == 3 && args[0].equals("tls")) {
-            Tomcats.startTls(Integer.parseInt(args[1]), args[2]);
+        if (args.length == 4 && args[0].equals("tls")) {
+            Tomcats.startTls(Integer.parseInt(args[1]), args[2], Integer.parseInt(args[3]));
             return;
         }
         jdk(8080, Executors.newFixedThreadPool(8));

@@ -61,8 +61,8 @@ final class Tomcats {
         tomcat.start();
     }
 
-    /** TLS with HTTP/1.1 and, as the client and ALPN agree, HTTP/2; on 127.0.0.1 alone. */
-    static void startTls(int port, String keyStore) throws Exception {
+    /** TLS with HTTP/1.1 and, as the client and ALPN agree, HTTP/2; and a port in the clear. On 127.0.0.1 alone. */
+    static void startTls(int port, String keyStore, int clearPort) throws Exception {
         Tomcat tomcat = server();
         Connector c = new Connector("HTTP/1.1");
         SSLHostConfig tls = new SSLHostConfig();
@@ -78,6 +78,10 @@ final class Tomcats {
         c.addSslHostConfig(tls);
         c.addUpgradeProtocol(new Http2Protocol());
         tomcat.setConnector(c);
+        Connector clear = new Connector("HTTP/1.1");
+        clear.setPort(clearPort);
+        clear.setProperty("address", "127.0.0.1");
+        tomcat.getService().addConnector(clear);
         tomcat.start();
     }
 }
