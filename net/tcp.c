@@ -483,6 +483,7 @@ static ssize_t tcp_send_op(struct socket *base, struct socket_message *m)
         core_leave();
         if (n < 0)
             return n;
+        n = 0; /* there is room; nothing is sent yet */
         s->path_known = true;
     }
     if (direct_is(s))
