@@ -260,3 +260,54 @@ CASE(calls_cancelled)
     VALUE(ended);
     VALUE(cleaned);
 }
+
+/* ---- calls that are not there, and a stack that is not there any more ---- */
+
+static long call_500(void)
+{
+    long result;
+    __asm__ volatile("movl $500, %%eax\n\tsyscall\n\ttestl %%eax, %%eax"
+                     : "=a"(result)::"rcx", "r11", "memory");
+    return result;
+}
+
+static long call_511(void)
+{
+    long result;
+    __asm__ volatile("movl $511, %%eax\n\tsyscall\n\ttestl %%eax, %%eax"
+                     : "=a"(result)::"rcx", "r11", "memory");
+    return result;
+}
+
+CASE(calls_not_there)
+{
+    VALUE(call_500());
+    VALUE(call_511());
+}
+
+/* munmap of the stack it is called on, as threads end that free their own. */
+static long unmap_own_stack(void *stack, size_t size)
+{
+    long result;
+    __asm__ volatile("movq %%rsp, %%rbx\n\t"
+                     "leaq -64(%%rdi,%%rsi), %%rsp\n\t"
+                     "movl $11, %%eax\n\t"
+                     "syscall\n\t"
+                     "movq %%rbx, %%rsp\n\t"
+                     "testl %%eax, %%eax"
+                     : "=a"(result)
+                     : "D"(stack), "S"(size)
+                     : "rbx", "rcx", "r11", "memory", "cc");
+    if (result)
+        say("munmap: %ld", result); /* a function that calls keeps nothing below its stack pointer */
+    return result;
+}
+
+CASE(calls_without_stack)
+{
+    size_t size = 64 << 10;
+    void *stack = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    NEED(stack != MAP_FAILED);
+    VALUE(unmap_own_stack(stack, size));
+    CHECK(msync(stack, size, MS_ASYNC) == -1 && errno == ENOMEM);
+}
