@@ -2,6 +2,7 @@
  * moka: boots a JAR as a virtual machine. See `moka help` and docs/moka.md.
  */
 #include "java-launcher/host/image.h"
+#include "java-launcher/host/netcheck.h"
 #include "java-launcher/host/options.h"
 #include "java-launcher/host/qemu.h"
 #include "java-launcher/host/runner.h"
@@ -22,8 +23,10 @@ static int run(const struct options *o)
 {
     struct image im;
     struct vm vm = {.o = o, .im = &im};
-    if (!o->dry_run)
+    if (!o->dry_run) {
         vm_require_qemu();
+        netcheck_host(o);
+    }
     if (o->app && image_looks_like(o->app)) {
         refuse_for_image(o);
         image_open(&im, o->app);

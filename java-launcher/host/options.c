@@ -1,4 +1,5 @@
 #include "java-launcher/host/options.h"
+#include "java-launcher/host/netcheck.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -200,8 +201,7 @@ static void set_net(struct options *o, char *arg)
 
 static void set_ip(struct options *o, char *arg)
 {
-    if (!strchr(arg, '/') || strspn(arg, "0123456789./,") != strlen(arg))
-        die("--ip %s: write ADDRESS/PREFIX[,GATEWAY[,NAMESERVER]], such as 10.0.0.2/24,10.0.0.1", arg);
+    netcheck_ip(arg);
     o->ip = arg;
 }
 

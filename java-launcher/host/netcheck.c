@@ -1,0 +1,72 @@
+#include "java-launcher/host/netcheck.h"
+
+#include "java-launcher/host/util.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* "a.b.c.d" of n bytes. */
+static bool is_address(const char *text, size_t n)
+{
+    char copy[INET_ADDRSTRLEN] = "";
+    struct in_addr a;
+    if (!n || n >= sizeof copy)
+        return false;
+    memcpy(copy, text, n);
+    return inet_pton(AF_INET, copy, &a) == 1;
+}
+
+void netcheck_ip(const char *text)
+{
+    const char *slash = strchr(text, '/');
+    char *end = NULL;
+    bool good = slash && is_address(text, (size_t)(slash - text));
+    long prefix = good ? strtol(slash + 1, &end, 10) : 0;
+    good = good && end > slash + 1 && prefix >= 1 && prefix <= 32;
+    for (int more = 0; good && *end == ',' && more < 2; more++) {
+        char *next = strchrnul(end + 1, ',');
+        good = is_address(end + 1, (size_t)(next - end - 1));
+        end = next;
+    }
+    if (!good || *end)
+        die("--ip %s: write ADDRESS/PREFIX[,GATEWAY[,NAMESERVER]], such as 10.0.0.2/24,10.0.0.1", text);
+}
+
+/* Whether the port could be opened now, as QEMU will open it. */
+static void check_forward(const struct forward *f)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(f->host_port)};
+    int on = 1, fd = socket(AF_INET, (f->udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return;
+    if (inet_pton(AF_INET, f->host_ip, &a.sin_addr) != 1)
+        die("-p: %s is not an IPv4 address", f->host_ip);
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    bool good = !bind(fd, (struct sockaddr *)&a, sizeof a) && (f->udp || !listen(fd, 1));
+    int error = errno;
+    close(fd);
+    if (good)
+        return;
+    if (error == EADDRINUSE)
+        die("-p: port %u of %s is in use already; take another one", f->host_port, f->host_ip);
+    if (error == EADDRNOTAVAIL)
+        die("-p: %s is no address of this machine", f->host_ip);
+    if (error == EACCES)
+        die("-p: port %u needs root; take one above 1023", f->host_port);
+    die("-p: cannot open port %u of %s: %s", f->host_port, f->host_ip, strerror(error));
+}
+
+void netcheck_host(const struct options *o)
+{
+    for (size_t i = 0; i < o->n_forwards; i++)
+        check_forward(&o->forwards[i]);
+    if (o->net && !strncmp(o->net, "tap:", 4) && !if_nametoindex(o->net + 4))
+        die("--net %s: there is no such device; make it with: ip tuntap add dev %s mode tap", o->net,
+            o->net + 4);
+}
