@@ -35,6 +35,8 @@ u64 netif_tick(u64 now_ns);
 /* A frame off the device, which it takes over, to lwIP. core held. */
 struct net_buf;
 void netif_input_frame(struct net_buf *frame);
+struct seq;
+void netif_show(struct seq *s); /* for /proc/net/moka */
 void netif_start(void);
 /* Called by the worker without the core after core_kick. */
 void netif_work(void);

@@ -330,6 +330,7 @@ static int show_tcp(struct seq *s, void *arg)
 static int show_moka(struct seq *s, void *arg)
 {
     channel_show(s);
+    netif_show(s);
     transmit_show(s);
     return 0;
 }

@@ -17,7 +17,8 @@
 #include "net/transmit.h"
 #include "virtio/net.h"
 
-#define SMALL_FRAME  256u /* cheaper to copy */
+#define SMALL_FRAME  256u  /* cheaper to copy */
+#define PIECE        2048u /* bytes of the device's memory that a piece of a frame holds */
 #define ADDRESS_WAIT (5 * NSEC_PER_SEC)
 #define DHCP_FAST    (DHCP_FINE_TIMER_MSECS * NSEC_PER_MSEC)
 #define DHCP_SLOW    (DHCP_COARSE_TIMER_SECS * NSEC_PER_SEC)
@@ -25,7 +26,7 @@
 
 struct frame_rx {
     struct pbuf_custom pbuf; /* first */
-    struct net_buf *frame;
+    struct net_buf *piece;
 };
 
 static struct net_device *device;
@@ -33,19 +34,22 @@ static struct netif interface;
 static struct waitq address_changed;
 
 /* Guarded by the core. */
-static u64 held_bytes, held_max; /* receive memory in pbufs */
+static u64 held_bytes, held_max; /* the device's receive memory in pbufs */
 static u64 dhcp_fast_ns = SLEEP_FOREVER, dhcp_slow_ns = SLEEP_FOREVER, address_deadline_ns;
 static ip4_addr_t name_servers[NAME_SERVERS];
 static u32 name_server_count;
+static struct {
+    u64 copied, by_reference, dropped;
+} received;                 /* frames */
 static bool resolver_stale; /* looked at without the core, too */
 
 /* ---- receiving ---- */
 
-static void free_frame(struct pbuf *p)
+static void free_piece(struct pbuf *p)
 {
     struct frame_rx *rx = (struct frame_rx *)p;
-    held_bytes -= rx->frame->frame_len;
-    net_frame_put(rx->frame);
+    held_bytes -= PIECE;
+    net_buf_put(rx->piece);
     kfree(rx);
 }
 
@@ -61,17 +65,42 @@ static struct pbuf *copy_frame(struct net_buf *frame)
     return p;
 }
 
+static struct pbuf *piece_pbuf(struct net_buf *piece)
+{
+    struct frame_rx *rx = kmalloc_raw(sizeof(*rx));
+    if (!rx)
+        return NULL;
+    rx->piece = piece;
+    rx->pbuf.custom_free_function = free_piece;
+    held_bytes += PIECE;
+    return pbuf_alloced_custom(PBUF_RAW, piece->len, PBUF_REF, &rx->pbuf, piece->data, piece->len);
+}
+
 /* A pbuf of the frame, which it takes over. NULL: out of memory; the frame is gone. */
 static struct pbuf *frame_pbuf(struct net_buf *frame)
 {
-    bool copy = frame->next || frame->frame_len <= SMALL_FRAME || held_bytes + frame->frame_len > held_max;
-    struct frame_rx *rx = copy ? NULL : kmalloc(sizeof(*rx));
-    if (!rx)
+    struct pbuf *whole = NULL;
+    if (frame->frame_len <= SMALL_FRAME || held_bytes + frame->pieces * PIECE > held_max) {
+        received.copied++;
         return copy_frame(frame);
-    rx->frame = frame;
-    rx->pbuf.custom_free_function = free_frame;
-    held_bytes += frame->frame_len;
-    return pbuf_alloced_custom(PBUF_RAW, frame->len, PBUF_REF, &rx->pbuf, frame->data, frame->len);
+    }
+    received.by_reference++;
+    while (frame) {
+        struct net_buf *next = frame->next;
+        struct pbuf *p = piece_pbuf(frame);
+        if (!p) {
+            net_frame_put(frame);
+            if (whole)
+                pbuf_free(whole);
+            return NULL;
+        }
+        if (whole)
+            pbuf_cat(whole, p);
+        else
+            whole = p;
+        frame = next;
+    }
+    return whole;
 }
 
 /*
@@ -132,8 +161,18 @@ void netif_input_frame(struct net_buf *frame)
     bool checked = frame->offload.flags & (NET_NEEDS_CSUM | NET_CSUM_VALID);
     struct pbuf *p = frame_pbuf(frame);
     transmit_checksums(&interface, checked);
+    received.dropped += !p;
     if (p && interface.input(p, &interface) != ERR_OK)
         pbuf_free(p);
+}
+
+void netif_show(struct seq *s)
+{
+    struct net_stats stats = {0};
+    if (device)
+        net_stats(device, 0, &stats);
+    seq_printf(s, "received_copied %lu\nreceived_by_reference %lu\ndropped %lu\n", received.copied,
+               received.by_reference, received.dropped + stats.rx_dropped);
 }
 
 static void on_frame(struct net_device *dev, u32 queue, struct net_buf *frame)
@@ -309,9 +348,7 @@ void netif_start(void)
     device = net_get(0);
     if (!device)
         return;
-    net_arena(device, &arena, &len);
     core_enter();
-    held_max = len / 2;
     netif_add(&interface, NULL, NULL, NULL, NULL, interface_init, netif_input);
     transmit_init(device, &interface);
     netif_set_status_callback(&interface, on_status);
@@ -326,7 +363,9 @@ void netif_start(void)
         device = NULL;
         return;
     }
+    net_arena(device, &arena, &len);
     core_enter();
+    held_max = len / 2;
     if (!cmdline.ip || !set_static(cmdline.ip)) {
         if (cmdline.ip)
             log_error("moka: network: ip=%s is not ADDRESS/PREFIX[,GATEWAY[,NAMESERVER]]; using DHCP\n",
