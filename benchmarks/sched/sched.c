@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -17,7 +18,8 @@
 #define SLEEPS      200
 
 static volatile int stop;
-static uint64_t used_ns[THREADS_MAX];
+static uint64_t used_ns[THREADS_MAX];  /* CPU time, as the kernel accounts for it */
+static uint64_t turns[THREADS_MAX][8]; /* [0]: turns of the loop, the work really done; a cache line each */
 static int niceness[THREADS_MAX];
 
 static uint64_t clock_ns(clockid_t clock)
@@ -31,8 +33,10 @@ static void *spin(void *arg)
 {
     long me = (long)arg;
     setpriority(PRIO_PROCESS, syscall(SYS_gettid), niceness[me]);
+    uint64_t done = 0;
     while (!stop)
-        ;
+        __asm__ volatile("incq %0" : "+r"(done));
+    turns[me][0] = done;
     used_ns[me] = clock_ns(CLOCK_THREAD_CPUTIME_ID);
     return NULL;
 }
@@ -49,16 +53,25 @@ static void run_threads(long count, unsigned seconds)
         pthread_join(threads[i], NULL);
 }
 
+static uint64_t by_clock(long i)
+{
+    return used_ns[i];
+}
+static uint64_t by_work(long i)
+{
+    return turns[i][0];
+}
+
 /* The largest deviation from the fair share, in per cent of it. */
-static double unfairness(long count, double (*weight)(long i))
+static double unfairness(long count, double (*weight)(long i), uint64_t (*got)(long i))
 {
     double sum = 0, weights = 0, worst = 0;
     for (long i = 0; i < count; i++) {
-        sum += used_ns[i];
+        sum += got(i);
         weights += weight(i);
     }
     for (long i = 0; i < count; i++) {
-        double share = sum * weight(i) / weights, off = (used_ns[i] - share) / share * 100;
+        double share = sum * weight(i) / weights, off = (got(i) - share) / share * 100;
         worst = off < 0 ? (-off > worst ? -off : worst) : off > worst ? off : worst;
     }
     return worst;
@@ -68,11 +81,6 @@ static double equal(long i)
 {
     return 1;
 }
-static double by_nice(long i)
-{
-    return i ? 335.54 : 1024; /* 1.25 for each step (setpriority(2) on Linux) */
-}
-
 static int compare(const void *a, const void *b)
 {
     uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
@@ -104,7 +112,27 @@ static void lateness(const char *name, long hogs)
 static void shares(long count, unsigned seconds, long cpus)
 {
     run_threads(count, seconds);
-    printf("unfairness_%ld_threads_%ld_cpus %.2f %%\n", count, cpus, unfairness(count, equal));
+    printf("unfairness_%ld_threads_%ld_cpus %.2f %%\n", count, cpus, unfairness(count, equal, by_clock));
+    printf("unfairness_%ld_threads_%ld_cpus_by_work %.2f %%\n", count, cpus,
+           unfairness(count, equal, by_work));
+    fflush(stdout);
+}
+
+/* Every other thread at nice 5, twice as many threads as CPUs: no thread's share is more than a CPU. */
+static double alternating(long i)
+{
+    return i % 2 ? 335.54 : 1024; /* 1.25 for each step (setpriority(2) on Linux) */
+}
+
+static void nice_shares(unsigned seconds, long cpus)
+{
+    long count = 4 * cpus;
+    for (long i = 1; i < count; i += 2)
+        niceness[i] = 5;
+    run_threads(count, seconds);
+    memset(niceness, 0, sizeof(niceness));
+    printf("unfairness_nice_0_and_5 %.2f %%\n", unfairness(count, alternating, by_clock));
+    printf("unfairness_nice_0_and_5_by_work %.2f %%\n", unfairness(count, alternating, by_work));
     fflush(stdout);
 }
 
@@ -115,12 +143,7 @@ int main(int argc, char **argv)
     shares(cpus + 1, seconds, cpus);
     shares(2 * cpus + 1, seconds, cpus);
     shares(4 * cpus, seconds, cpus);
-    if (cpus == 1) {
-        niceness[1] = 5;
-        run_threads(2, seconds);
-        niceness[1] = 0;
-        printf("unfairness_nice_0_and_5 %.2f %%\n", unfairness(2, by_nice));
-    }
+    nice_shares(seconds, cpus);
     lateness("late_idle", 0);
     lateness("late_busy", 2 * cpus);
     return 0;
