@@ -5,6 +5,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -369,6 +370,69 @@ CASE(epoll_nested)
     VALUE(poll_of(ep, POLLIN));
     e.events = EPOLLIN;
     VALUE(epoll_ctl(ep, EPOLL_CTL_ADD, outer, &e)); /* a ring */
+}
+
+/* Errors and hang-ups need no asking, but a shot that was fired is silent. */
+CASE(epoll_asks_nothing)
+{
+    int kinds[] = {0, EPOLLET, EPOLLONESHOT};
+    for (int i = 0; i < 3; i++) {
+        prepare(kinds[i]);
+        VALUE(write(p[1], "x", 1));
+        VALUE(wait_epoll(ep, 0));
+        close(p[1]);
+        VALUE(wait_epoll(ep, 0));
+        VALUE(wait_epoll(ep, 0));
+    }
+    prepare(EPOLLIN | EPOLLONESHOT);
+    VALUE(write(p[1], "x", 1));
+    VALUE(wait_epoll(ep, 0));
+    close(p[1]);
+    VALUE(wait_epoll(ep, 0));
+}
+
+/* Calls that take a few of many go round. */
+CASE(epoll_many)
+{
+    enum { FILES = 100 };
+    struct epoll_event e[FILES];
+    int seen[FILES] = {0}, distinct = 0, round = epoll_create1(0);
+    for (int i = 0; i < FILES; i++) {
+        struct epoll_event ev = {.events = EPOLLIN | (i % 10 ? 0 : EPOLLET), .data.u64 = i};
+        OK(epoll_ctl(round, EPOLL_CTL_ADD, OK(eventfd(1, 0)), &ev));
+    }
+    VALUE(epoll_wait(round, e, 7, 0));
+    VALUE(epoll_wait(round, e, FILES, 0));
+    for (int call = 0; call < 9; call++) {
+        int n = epoll_wait(round, e, 10, 0);
+        for (int i = 0; i < n; i++)
+            distinct += !seen[e[i].data.u64]++;
+    }
+    VALUE(distinct);
+}
+
+/* Events that could not be written are there for the next call. */
+CASE(epoll_bad_memory)
+{
+    int kinds[] = {EPOLLIN, EPOLLIN | EPOLLET, EPOLLIN | EPOLLONESHOT};
+    char *pages = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    struct epoll_event *bad = (void *)(pages + 4096);
+    OK(mprotect(bad, 4096, PROT_NONE));
+    for (int i = 0; i < 3; i++) {
+        prepare(kinds[i]);
+        VALUE(write(p[1], "x", 1));
+        VALUE(epoll_wait(ep, bad, 4, 0));
+        VALUE(epoll_wait(ep, (void *)0x7ffffffffff8, 4, 0));
+        VALUE(wait_epoll(ep, 0));
+        VALUE(wait_epoll(ep, 0));
+    }
+    prepare(EPOLLIN | EPOLLET);
+    struct epoll_event second = {.events = EPOLLIN | EPOLLET, .data.u64 = 42};
+    OK(epoll_ctl(ep, EPOLL_CTL_ADD, OK(eventfd(1, 0)), &second));
+    VALUE(write(p[1], "x", 1));
+    VALUE(epoll_wait(ep, bad - 1, 4, 0)); /* room for one */
+    VALUE(wait_epoll(ep, 0));
+    VALUE(wait_epoll(ep, 0));
 }
 
 /* ---- UNIX sockets ---- */

@@ -11,7 +11,8 @@
  * comes before that, and the answer has it, or after, and marks the item again: none is lost.
  *
  * Locks, in order: epoll.lock (the outer one's first, where they nest) < the watched file's own locks < its
- * wait queue < epoll.waitq. watch_lock (which items watch a file) is innermost of all.
+ * wait queue < epoll.waitq. Events are written to the program's memory under epoll.lock, so what page faults
+ * take comes after it. watch_lock (which items watch a file) is innermost of all.
  *
  * An item holds no reference of its file: the last file_put() comes here first (unwatch) and needs epoll.lock
  * to take the item away, so whoever holds epoll.lock may use item->file.
@@ -29,12 +30,13 @@
 #define EPOLL_FLAGS    (EPOLLEXCLUSIVE | EPOLLWAKEUP | EPOLLONESHOT | EPOLLET)
 #define EPOLL_ALWAYS   (POLL_ERR | POLL_HUP)
 
+#define EVENTS_MAX (INT32_MAX / (u32)sizeof(struct uabi_epoll_event)) /* that one call may ask for */
+
 #define EPOLL_CTL_ADD 1
 #define EPOLL_CTL_DEL 2
 #define EPOLL_CTL_MOD 3
 
-#define NEST_MAX 5  /* epoll(7): epoll descriptors watching each other */
-#define BATCH    32 /* events moved between two looks at the program's memory */
+#define NEST_MAX 5 /* epoll(7): epoll descriptors watching each other */
 
 struct uabi_epoll_event {
     u32 events;
@@ -43,28 +45,29 @@ struct uabi_epoll_event {
 UABI_SIZE(struct uabi_epoll_event, 12);
 
 struct epoll {
-    u32 refs; /* atomic: the file, and unwatchers on their way */
-    struct waitq waitq;
-    struct epitem *arrived; /* atomic: marked items on their way to the ready list, newest first */
-
-    struct mutex lock; /* guards the rest, and what the items watch */
+    struct mutex lock; /* guards down to ready_count, and what the items watch */
     struct tree items; /* by file and descriptor */
     struct list ready;
     u32 ready_count;
+
+    u32 refs; /* atomic: the file, and unwatchers on their way */
+    struct waitq waitq;
+    struct epitem *arrived; /* atomic: marked items on their way to the ready list, newest first */
 };
 
 struct epitem {
+    struct list ready_link;
     struct tree_node node;
     struct epoll *ep;
     struct file *file;
     int fd;
-    u32 events; /* atomic; 0 but for flags: disabled by EPOLLONESHOT */
+    u32 asked;  /* by the program, with EPOLL_ALWAYS and flags */
+    u32 events; /* atomic; the same, or the flags only: disabled by EPOLLONESHOT */
     u64 data;
     struct waiter waiter;
     struct waitq *queue; /* NULL: the file never changes */
     u32 marked;          /* atomic */
     struct epitem *arrived_next;
-    struct list ready_link;
     struct epitem *next_watcher; /* of the same file; guarded by watch_lock */
 };
 
@@ -167,15 +170,14 @@ static void on_event(struct waiter *w, u32 events)
 {
     struct epitem *i = container_of(w, struct epitem, waiter);
     u32 wanted = __atomic_load_n(&i->events, __ATOMIC_RELAXED) & ~EPOLL_FLAGS;
-    if (wanted && (!events || (events & (wanted | EPOLL_ALWAYS))))
+    if (events ? events & wanted : wanted)
         mark_ready(i);
 }
 
 /* What of the item's events holds. epoll.lock held. */
-static u32 item_poll(struct epitem *i)
+static inline u32 item_poll(struct epitem *i)
 {
-    u32 wanted = i->events & ~EPOLL_FLAGS;
-    return wanted ? file_poll(i->file) & (wanted | EPOLL_ALWAYS) : 0;
+    return i->file->ops->poll(i->file) & i->events;
 }
 
 /* What holds of a level-triggered item of the ready list; it stays there unless that is nothing. Lock held.
@@ -192,17 +194,23 @@ static inline u32 poll_listed(struct epoll *ep, struct epitem *i)
     return events;
 }
 
-/* Reports the item at the head of the ready list: its events, 0 none. Lock held. */
-static inline u32 take_events(struct epoll *ep, struct epitem *i)
+/* The same for one that is edge-triggered or wanted once: it leaves the list. */
+static __attribute__((noinline)) u32 poll_once(struct epoll *ep, struct epitem *i)
 {
-    if (unlikely(i->events & (EPOLLET | EPOLLONESHOT))) {
-        unmark(ep, i);
-        u32 events = item_poll(i);
-        if (events && i->events & EPOLLONESHOT)
-            __atomic_store_n(&i->events, i->events & EPOLL_FLAGS, __ATOMIC_RELAXED);
-        return events;
-    }
-    if (ep->ready_count > 1) { /* behind the others, for the next call to ask again */
+    unmark(ep, i);
+    u32 events = item_poll(i);
+    if (events && i->events & EPOLLONESHOT)
+        __atomic_store_n(&i->events, i->events & EPOLL_FLAGS, __ATOMIC_RELAXED);
+    return events;
+}
+
+/* The first of the ready list: what holds of it. Level-triggered ones go behind the others, for the next call
+ * to ask again. Lock held. */
+static inline u32 poll_first(struct epoll *ep, struct epitem *i)
+{
+    if (unlikely(i->events & (EPOLLET | EPOLLONESHOT)))
+        return poll_once(ep, i);
+    if (ep->ready_count > 1) {
         list_del(&i->ready_link);
         list_push_back(&ep->ready, &i->ready_link);
     }
@@ -216,22 +224,35 @@ static __attribute__((noinline)) void unlock_and_wake(struct epoll *ep)
     waitq_wake_one(&ep->waitq, POLL_IN);
 }
 
-/* Moves at most max events out. *there: how many items were marked before. */
-static inline __attribute__((always_inline)) u32 collect(struct epoll *ep, struct uabi_epoll_event *out,
-                                                         u32 max, u32 *there)
+/* The program's memory was not there for i's events: another call shall report them. Unlocks; what was moved
+ * before counts. */
+static __attribute__((noinline)) s64 report_later(struct epoll *ep, struct epitem *i, s64 count)
 {
-    u32 count = 0;
+    __atomic_store_n(&i->events, i->asked, __ATOMIC_RELAXED);
+    if (mark(i))
+        list_ready(ep, i);
+    mutex_unlock(&ep->lock);
+    return count ? count : -EFAULT;
+}
+
+/* Moves at most max events out, one round through the ready list. How many, 0 none, -EFAULT. */
+static inline __attribute__((always_inline)) s64 collect(struct epoll *ep, struct uabi_epoll_event *out,
+                                                         s64 max)
+{
+    s64 room = max;
     mutex_lock_inline(&ep->lock);
     update_ready(ep);
-    u32 left = *there = ep->ready_count;
+    u32 left = ep->ready_count;
     if (likely(left)) {
         do {
             struct epitem *i = container_of(ep->ready.next, struct epitem, ready_link);
-            u32 events = take_events(ep, i);
+            u32 events = poll_first(ep, i);
             if (unlikely(!events))
                 continue;
-            out[count] = (struct uabi_epoll_event){events, i->data};
-            if (unlikely(++count == max))
+            if (unlikely(!store32_safe(&out->events, events) || !store64_safe(&out->data, i->data)))
+                return report_later(ep, i, max - room);
+            out++;
+            if (--room == 0)
                 break;
         } while (unlikely(--left));
     }
@@ -239,13 +260,7 @@ static inline __attribute__((always_inline)) u32 collect(struct epoll *ep, struc
         unlock_and_wake(ep);
     else
         mutex_unlock_inline(&ep->lock);
-    return count;
-}
-
-static __attribute__((noinline)) u32 collect_again(struct epoll *ep, struct uabi_epoll_event *out, u32 max)
-{
-    u32 there;
-    return collect(ep, out, max, &there);
+    return max - room;
 }
 
 /* ---- an epoll descriptor as a file ---- */
@@ -404,7 +419,7 @@ static int add_item(struct epoll *ep, struct file *f, int fd, const struct uabi_
     i->ep = ep;
     i->file = f;
     i->fd = fd;
-    i->events = event->events;
+    i->asked = i->events = event->events | EPOLL_ALWAYS;
     i->data = event->data;
     i->waiter.func = on_event;
     list_init(&i->ready_link);
@@ -426,7 +441,8 @@ static int modify_item(struct epoll *ep, struct file *f, int fd, const struct ua
     if ((i->events | event->events) & EPOLLEXCLUSIVE)
         return -EINVAL;
     i->data = event->data;
-    __atomic_store_n(&i->events, event->events, __ATOMIC_SEQ_CST);
+    i->asked = event->events | EPOLL_ALWAYS;
+    __atomic_store_n(&i->events, i->asked, __ATOMIC_SEQ_CST);
     if (item_poll(i))
         mark_ready(i);
     return 0;
@@ -493,75 +509,47 @@ s64 sys_epoll_ctl(int epfd, int op, int fd, const struct uabi_epoll_event *ueven
 
 /* ---- epoll_wait ---- */
 
-/* Waits for at least one event. The number collected, 0 at the end of the timeout, -EINTR. */
-static __attribute__((noinline)) s64 wait_events(struct epoll *ep, struct uabi_epoll_event *out, u32 max,
-                                                 u64 timeout_ns)
+/* Waits for at least one event. The number collected, 0 at the end of the timeout, -EINTR, -EFAULT. */
+static s64 wait_events(struct epoll *ep, struct uabi_epoll_event *out, s32 max, u64 timeout_ns)
 {
     u64 deadline_ns = timeout_ns == SLEEP_FOREVER ? SLEEP_FOREVER : deadline_after(timeout_ns);
     struct waiter w;
     int err = 0;
-    u32 count;
+    s64 count;
     waitq_enter(&ep->waitq, &w);
-    while (!(count = collect_again(ep, out, max)) && !err)
+    while (!(count = collect(ep, out, max)) && !err)
         err = sched_sleep(deadline_ns, SLEEP_INTERRUPTIBLE);
     waitq_leave(&ep->waitq, &w);
-    return count ? (s64)count : err == -EINTR ? -EINTR : 0;
+    return count ? count : err == -EINTR ? -EINTR : 0;
 }
 
-static inline bool put_events(struct uabi_epoll_event *to, const struct uabi_epoll_event *events, u32 count)
+/* What is not there at once. Drops the reference of f. */
+static __attribute__((noinline)) s64 wait_slowly(struct file *f, struct uabi_epoll_event *uevents, s32 max,
+                                                 u64 timeout_ns)
 {
-    for (u32 n = 0; n < count; n++)
-        if (unlikely(!store32_safe(&to[n].events, events[n].events) ||
-                     !store64_safe(&to[n].data, events[n].data)))
-            return false;
-    return true;
-}
-
-/* The rest of a full batch: level-triggered items go round, so one round of those there at first is enough.
- */
-static __attribute__((noinline)) s64 move_more(struct epoll *ep, struct uabi_epoll_event *to, u32 room,
-                                               u32 there)
-{
-    struct uabi_epoll_event batch[BATCH];
-    u32 total = 0, n;
-    for (u32 left = MIN(room, there); left; left -= n) {
-        n = collect_again(ep, batch, MIN(left, BATCH));
-        if (!n || !put_events(to + total, batch, n))
-            break;
-        total += n;
-    }
-    return total;
-}
-
-static inline __attribute__((always_inline)) s64 move_events(struct epoll *ep, struct uabi_epoll_event *to,
-                                                             u32 max, u64 timeout_ns)
-{
-    struct uabi_epoll_event batch[BATCH];
-    u32 want = MIN(max, BATCH), there;
-    s64 n = collect(ep, batch, want, &there);
-    if (unlikely(!n) && timeout_ns)
-        n = wait_events(ep, batch, want, timeout_ns);
-    if (unlikely(n > 0 && !put_events(to, batch, n)))
-        return -EFAULT;
-    if (unlikely(n == BATCH && max > BATCH && there > BATCH))
-        n += move_more(ep, to + n, max - n, there - n);
-    return n;
+    s64 result = f->ops == &epoll_ops ? wait_events(f->private, uevents, max, timeout_ns)
+                 : f->flags & O_PATH  ? -EBADF
+                                      : -EINVAL;
+    file_put(f);
+    return result;
 }
 
 /* timeout_ns 0: do not wait. SLEEP_FOREVER: no timeout. */
 static __attribute__((noinline)) s64 wait_for_events(int epfd, struct uabi_epoll_event *uevents, s32 max,
                                                      u64 timeout_ns)
 {
-    if (unlikely(max <= 0 || max > INT32_MAX / (s32)sizeof(*uevents)))
+    if (unlikely((u32)max - 1 >= EVENTS_MAX))
         return -EINVAL;
     if (unlikely(!user_range((u64)uevents, max * sizeof(*uevents))))
         return -EFAULT;
     struct file *f = fd_get_inline(epfd);
     if (unlikely(!f))
         return -EBADF;
-    s64 result = likely(f->ops == &epoll_ops) ? move_events(f->private, uevents, max, timeout_ns)
-                 : f->flags & O_PATH          ? -EBADF
-                                              : -EINVAL;
+    if (unlikely(f->ops != &epoll_ops))
+        return wait_slowly(f, uevents, max, timeout_ns);
+    s64 result = collect(f->private, uevents, max);
+    if (unlikely(!result) && timeout_ns)
+        return wait_slowly(f, uevents, max, timeout_ns);
     file_put(f);
     return result;
 }
