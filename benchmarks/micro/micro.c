@@ -90,7 +90,7 @@ static uint64_t clock_gettime_vdso(unsigned count)
     return now_ns() - start;
 }
 
-/* ---- futex hand-over: two threads on one CPU pass a word back and forth ---- */
+/* ---- futex hand-over: two threads on one CPU, or on two, pass a word back and forth ---- */
 
 static _Atomic uint32_t turn;
 static unsigned passes;
@@ -110,12 +110,6 @@ static void pass_turns(uint32_t me, unsigned count)
     }
 }
 
-static void *futex_partner(void *arg)
-{
-    pass_turns(1, passes);
-    return arg;
-}
-
 static void pin(int cpu)
 {
     cpu_set_t set;
@@ -124,17 +118,34 @@ static void pin(int cpu)
     sched_setaffinity(0, sizeof(set), &set);
 }
 
-static uint64_t futex_handover(unsigned count)
+static void *futex_partner(void *cpu)
+{
+    pin((intptr_t)cpu);
+    pass_turns(1, passes);
+    return NULL;
+}
+
+static uint64_t handover(unsigned count, intptr_t partner_cpu)
 {
     pthread_t partner;
     pin(0);
     turn = 0;
     passes = count / 2;
-    need(!pthread_create(&partner, NULL, futex_partner, NULL), "pthread_create");
+    need(!pthread_create(&partner, NULL, futex_partner, (void *)partner_cpu), "pthread_create");
     uint64_t start = now_ns();
     pass_turns(0, passes);
     pthread_join(partner, NULL);
     return now_ns() - start;
+}
+
+static uint64_t futex_handover(unsigned count)
+{
+    return handover(count, 0);
+}
+
+static uint64_t futex_handover_2_cpus(unsigned count)
+{
+    return handover(count, 1);
 }
 
 /* ---- threads ---- */
@@ -296,6 +307,8 @@ int main(void)
     report("getppid_by_syscall2", getppid_syscall, 20000);
     report("clock_gettime", clock_gettime_vdso, 20000);
     report("futex_handover", futex_handover, 10000);
+    if (sysconf(_SC_NPROCESSORS_ONLN) > 1)
+        report("futex_handover_2_cpus", futex_handover_2_cpus, 2000);
     report("thread_create_join", thread_create_join, 500);
     report("fault_4k", fault_4k, 2048);
     report("munmap_4k", munmap_4k, 2048);
