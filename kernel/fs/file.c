@@ -32,7 +32,7 @@ struct file *file_create(const struct file_ops *ops, u32 flags, struct inode *in
     return f;
 }
 
-void file_end(struct file *f)
+s64 file_end(struct file *f, s64 result)
 {
     if (f->inode && !(f->flags & O_PATH))
         notify(f->inode, f->dentry, (f->flags & O_ACCMODE) != O_RDONLY ? IN_CLOSE_WRITE : IN_CLOSE_NOWRITE);
@@ -45,6 +45,7 @@ void file_end(struct file *f)
     inode_put(f->inode);
     kfree(f->path);
     kfree(f);
+    return result;
 }
 
 struct vfs_path vfs_file_path(struct file *f)

@@ -221,12 +221,12 @@ static inline void file_get(struct file *f)
 {
     __atomic_add_fetch(&f->refs, 1, __ATOMIC_RELAXED);
 }
-void file_end(struct file *f); /* for file_put */
+s64 file_end(struct file *f, s64 result); /* for file_put: after the last reference. Returns result */
 /* Drops a reference; releases with the last one. */
 static inline void file_put(struct file *f)
 {
     if (unlikely(!__atomic_sub_fetch(&f->refs, 1, __ATOMIC_ACQ_REL)))
-        file_end(f);
+        file_end(f, 0);
 }
 /* True when f may be read (written): its access mode, and not O_PATH. */
 static inline bool file_readable(const struct file *f)

@@ -50,43 +50,41 @@ static s64 one_buffer(int fd, void *buf, u64 len, u64 *pos, bool write)
     return n;
 }
 
-/* Streams without read_buf, sockets for one: f may be read, the range is checked. The reference is dropped.
- */
-static s64 read_stream(struct file *f, void *buf, u64 len)
+/* What follows a transfer: watchers, the reference. Returns n; out of line with all that is rare about it. */
+static __attribute__((noinline)) s64 finish_slowly(struct file *f, s64 n, bool write)
 {
-    struct iov iov = {buf, len};
-    struct iov_iter it;
-    iov_iter_one(&it, &iov, true);
-    s64 n = f->ops->read(f, &it, &f->pos);
-    if (unlikely(vfs_watch_count) && n > 0)
-        file_notify_slow(f, false);
+    if (n > 0)
+        file_notify(f, write);
     file_put(f);
     return n;
 }
-static s64 write_stream(struct file *f, void *buf, u64 len)
+static inline s64 finish(struct file *f, s64 n, bool write)
 {
-    struct iov iov = {buf, len};
-    struct iov_iter it;
-    iov_iter_one(&it, &iov, true);
-    s64 n = after_write(f->ops->write(f, &it, &f->pos));
-    if (unlikely(vfs_watch_count) && n > 0)
-        file_notify_slow(f, true);
-    file_put(f);
+    if (unlikely(vfs_watch_count))
+        return finish_slowly(f, n, write);
+    if (unlikely(!__atomic_sub_fetch(&f->refs, 1, __ATOMIC_ACQ_REL)))
+        return file_end(f, n);
     return n;
 }
 
 /* Whatever has no read_buf or write_buf, or cannot be done. The reference of f is dropped. */
 static __attribute__((noinline)) s64 long_way(struct file *f, void *buf, u64 len, bool write)
 {
-    if (f->ops->stream && len <= RW_MAX && user_range((u64)buf, len)) {
-        if (!write && f->ops->read && file_readable(f))
-            return read_stream(f, buf, len);
-        if (write && f->ops->write && file_writable(f))
-            return write_stream(f, buf, len);
+    struct iov iov = {buf, len};
+    struct iov_iter it;
+    bool plain = f->ops->stream && len <= RW_MAX && user_range((u64)buf, len);
+    iov_iter_one(&it, &iov, true);
+    s64 n;
+    if (plain && !write && f->ops->read && file_readable(f)) /* a stream without the short way: a socket */
+        n = f->ops->read(f, &it, &f->pos);
+    else if (plain && write && f->ops->write && file_writable(f))
+        n = after_write(f->ops->write(f, &it, &f->pos));
+    else {
+        n = transfer_one(f, buf, len, NULL, write);
+        file_put(f);
+        return n;
     }
-    s64 n = transfer_one(f, buf, len, NULL, write);
-    file_put(f);
-    return n;
+    return finish(f, n, write);
 }
 
 static __attribute__((noinline)) s64 look_up_slowly(int fd, void *buf, u64 len, bool write)
@@ -102,11 +100,7 @@ s64 sys_read(int fd, void *buf, u64 len)
         return look_up_slowly(fd, buf, len, false);
     if (unlikely(!f->read_buf || len > RW_MAX || !user_range((u64)buf, len)))
         return long_way(f, buf, len, false);
-    s64 n = f->read_buf(f, buf, len);
-    if (unlikely(vfs_watch_count) && n > 0)
-        file_notify_slow(f, false);
-    file_put(f);
-    return n;
+    return finish(f, f->read_buf(f, buf, len), false);
 }
 s64 sys_write(int fd, void *buf, u64 len)
 {
@@ -115,11 +109,7 @@ s64 sys_write(int fd, void *buf, u64 len)
         return look_up_slowly(fd, buf, len, true);
     if (unlikely(!f->write_buf || len > RW_MAX || !user_range((u64)buf, len)))
         return long_way(f, buf, len, true);
-    s64 n = after_write(f->write_buf(f, buf, len));
-    if (unlikely(vfs_watch_count) && n > 0)
-        file_notify_slow(f, true);
-    file_put(f);
-    return n;
+    return finish(f, after_write(f->write_buf(f, buf, len)), true);
 }
 s64 sys_pread64(int fd, void *buf, u64 len, s64 pos)
 {

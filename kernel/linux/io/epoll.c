@@ -224,22 +224,21 @@ static __attribute__((noinline)) void unlock_and_wake(struct epoll *ep)
     waitq_wake_one(&ep->waitq, POLL_IN);
 }
 
-/* The program's memory was not there for i's events: another call shall report them. Unlocks; what was moved
- * before counts. */
-static __attribute__((noinline)) s64 report_later(struct epoll *ep, struct epitem *i, s64 count)
+/* The program's memory was not there for i's events: another call shall report them. Unlocks. */
+static __attribute__((noinline)) int report_later(struct epoll *ep, struct epitem *i)
 {
     __atomic_store_n(&i->events, i->asked, __ATOMIC_RELAXED);
     if (mark(i))
         list_ready(ep, i);
     mutex_unlock(&ep->lock);
-    return count ? count : -EFAULT;
+    return -EFAULT;
 }
 
-/* Moves at most max events out, one round through the ready list. How many, 0 none, -EFAULT. */
-static inline __attribute__((always_inline)) s64 collect(struct epoll *ep, struct uabi_epoll_event *out,
-                                                         s64 max)
+/* Moves at most *room events to *out, both of which follow, in one round through the ready list. 0 or
+ * -EFAULT. */
+static inline __attribute__((always_inline)) int collect(struct epoll *ep, struct uabi_epoll_event **out,
+                                                         s64 *room)
 {
-    s64 room = max;
     mutex_lock_inline(&ep->lock);
     update_ready(ep);
     u32 left = ep->ready_count;
@@ -249,10 +248,10 @@ static inline __attribute__((always_inline)) s64 collect(struct epoll *ep, struc
             u32 events = poll_first(ep, i);
             if (unlikely(!events))
                 continue;
-            if (unlikely(!store32_safe(&out->events, events) || !store64_safe(&out->data, i->data)))
-                return report_later(ep, i, max - room);
-            out++;
-            if (--room == 0)
+            if (unlikely(!store32_safe(&(*out)->events, events) || !store64_safe(&(*out)->data, i->data)))
+                return report_later(ep, i);
+            ++*out;
+            if (--*room == 0)
                 break;
         } while (unlikely(--left));
     }
@@ -260,7 +259,7 @@ static inline __attribute__((always_inline)) s64 collect(struct epoll *ep, struc
         unlock_and_wake(ep);
     else
         mutex_unlock_inline(&ep->lock);
-    return max - room;
+    return 0;
 }
 
 /* ---- an epoll descriptor as a file ---- */
@@ -509,36 +508,41 @@ s64 sys_epoll_ctl(int epfd, int op, int fd, const struct uabi_epoll_event *ueven
 
 /* ---- epoll_wait ---- */
 
-/* Waits for at least one event. The number collected, 0 at the end of the timeout, -EINTR, -EFAULT. */
-static s64 wait_events(struct epoll *ep, struct uabi_epoll_event *out, s32 max, u64 timeout_ns)
+/* Waits for at least one event; timeout_ns 0: does not. The number moved, 0 at the end of the timeout,
+ * -EINTR, -EFAULT. */
+static s64 wait_events(struct epoll *ep, struct uabi_epoll_event *out, s64 max, u64 timeout_ns)
 {
     u64 deadline_ns = timeout_ns == SLEEP_FOREVER ? SLEEP_FOREVER : deadline_after(timeout_ns);
+    s64 room = max;
     struct waiter w;
-    int err = 0;
-    s64 count;
+    int err = timeout_ns ? 0 : -ETIMEDOUT, fault;
     waitq_enter(&ep->waitq, &w);
-    while (!(count = collect(ep, out, max)) && !err)
+    while (!(fault = collect(ep, &out, &room)) && room == max && !err)
         err = sched_sleep(deadline_ns, SLEEP_INTERRUPTIBLE);
     waitq_leave(&ep->waitq, &w);
-    return count ? count : err == -EINTR ? -EINTR : 0;
+    return room < max ? max - room : fault ? fault : err == -EINTR ? -EINTR : 0;
 }
 
-/* What is not there at once. Drops the reference of f. */
-static __attribute__((noinline)) s64 wait_slowly(struct file *f, struct uabi_epoll_event *uevents, s32 max,
+/* Nothing was moved at once, nothing being there, or memory missing, or f is something else. Drops f. */
+static __attribute__((noinline)) s64 wait_slowly(struct file *f, struct uabi_epoll_event *uevents, s64 max,
                                                  u64 timeout_ns)
 {
-    s64 result = f->ops == &epoll_ops ? wait_events(f->private, uevents, max, timeout_ns)
-                 : f->flags & O_PATH  ? -EBADF
-                                      : -EINVAL;
+    struct epoll *ep = f->private;
+    s64 result = f->flags & O_PATH ? -EBADF : -EINVAL;
+    if (f->ops == &epoll_ops)
+        result = timeout_ns || __atomic_load_n(&ep->ready_count, __ATOMIC_RELAXED)
+                     ? wait_events(ep, uevents, max, timeout_ns)
+                     : 0;
     file_put(f);
     return result;
 }
 
 /* timeout_ns 0: do not wait. SLEEP_FOREVER: no timeout. */
-static __attribute__((noinline)) s64 wait_for_events(int epfd, struct uabi_epoll_event *uevents, s32 max,
+static __attribute__((noinline)) s64 wait_for_events(int epfd, struct uabi_epoll_event *uevents, s64 max,
                                                      u64 timeout_ns)
 {
-    if (unlikely((u32)max - 1 >= EVENTS_MAX))
+    s64 room = max;
+    if (unlikely((u64)max - 1 >= EVENTS_MAX))
         return -EINVAL;
     if (unlikely(!user_range((u64)uevents, max * sizeof(*uevents))))
         return -EFAULT;
@@ -546,12 +550,13 @@ static __attribute__((noinline)) s64 wait_for_events(int epfd, struct uabi_epoll
     if (unlikely(!f))
         return -EBADF;
     if (unlikely(f->ops != &epoll_ops))
-        return wait_slowly(f, uevents, max, timeout_ns);
-    s64 result = collect(f->private, uevents, max);
-    if (unlikely(!result) && timeout_ns)
-        return wait_slowly(f, uevents, max, timeout_ns);
+        return wait_slowly(f, uevents, room, timeout_ns);
+    (void)collect(f->private, &uevents, &room); /* memory that is missing will be so the slow way, too */
+    s64 count = max - room;
+    if (unlikely(!count)) /* and uevents is as it was */
+        return wait_slowly(f, uevents, room, timeout_ns);
     file_put(f);
-    return result;
+    return count;
 }
 
 static inline u64 timeout_of_ms(s32 ms)

@@ -133,7 +133,9 @@ static u32 eventfd_poll(struct file *f)
 {
     struct eventfd *e = f->private;
     u64 count = __atomic_load_n(&e->count, __ATOMIC_SEQ_CST);
-    return (count ? POLL_IN : 0) | (count < COUNT_MAX ? POLL_OUT : 0);
+    if (likely(count - 1 < COUNT_MAX - 1))
+        return POLL_IN | POLL_OUT;
+    return count ? POLL_IN : POLL_OUT;
 }
 
 static struct waitq *eventfd_pollq(struct file *f)
