@@ -53,6 +53,23 @@ static ssize_t socket_write(struct file *f, struct iov_iter *it, u64 *pos)
     return sock_of(f)->ops->send(sock_of(f), &m);
 }
 
+/* One buffer of the program's, whose range was checked. */
+static ssize_t socket_read_buf(struct file *f, void *buf, size_t len)
+{
+    struct iov iov = {buf, len};
+    struct iov_iter it;
+    iov_iter_one(&it, &iov, true);
+    return socket_read(f, &it, NULL);
+}
+
+static ssize_t socket_write_buf(struct file *f, const void *buf, size_t len)
+{
+    struct iov iov = {(void *)buf, len};
+    struct iov_iter it;
+    iov_iter_one(&it, &iov, true);
+    return socket_write(f, &it, NULL);
+}
+
 static u32 socket_poll(struct file *f)
 {
     return sock_of(f)->ops->poll(sock_of(f));
@@ -79,6 +96,8 @@ static void socket_release(struct file *f)
 static const struct file_ops socket_file_ops = {
     .read = socket_read,
     .write = socket_write,
+    .read_buf = socket_read_buf,
+    .write_buf = socket_write_buf,
     .poll = socket_poll,
     .pollq = socket_pollq,
     .ioctl = socket_ioctl,
@@ -102,13 +121,21 @@ static struct file *socket_file(struct socket *s, u32 flags)
     return f;
 }
 
-static struct file *socket_get(int fd, s64 *err)
+static __attribute__((noinline)) struct file *no_socket(struct file *f, s64 *err)
 {
-    struct file *f = fd_get_io(fd);
-    *err = !f ? -EBADF : f->ops != &socket_file_ops ? -ENOTSOCK : 0;
-    if (f && *err)
+    *err = f && !(f->flags & O_PATH) ? -ENOTSOCK : -EBADF;
+    if (f)
         file_put(f);
-    return *err ? NULL : f;
+    return NULL;
+}
+
+static inline struct file *socket_get(int fd, s64 *err)
+{
+    struct file *f = fd_get_inline(fd);
+    if (unlikely(!f || f->ops != &socket_file_ops))
+        return no_socket(f, err);
+    *err = 0;
+    return f;
 }
 
 static s64 install(struct socket *s, u32 flags)
@@ -440,7 +467,7 @@ static s64 receive_message(struct file *f, struct socket_message *m)
 
 s64 sys_recvfrom(int fd, void *buf, u64 len, u32 flags, void *uaddr, u32 *ulen)
 {
-    struct socket_address a = {0};
+    struct socket_address a;
     struct iov iov;
     struct iov_iter it;
     struct socket_message m = {.it = &it, .flags = flags, .address = uaddr ? &a : NULL};
@@ -448,6 +475,8 @@ s64 sys_recvfrom(int fd, void *buf, u64 len, u32 flags, void *uaddr, u32 *ulen)
     struct file *f = socket_get(fd, &err);
     if (!f)
         return err;
+    if (uaddr)
+        memset(&a, 0, sizeof(a));
     err = user_buf_init(&it, &iov, buf, MIN(len, 0x7ffff000UL));
     s64 n = err ? err : receive_message(f, &m);
     if (n >= 0 && uaddr)
