@@ -7,12 +7,13 @@
  * interrupted, below the interrupted stack pointer when the kernel was) and continues there, so that handlers
  * may nest, sleep and be preempted.
  *
- *   program --SYSCALL/call--> frame at the kernel stack's top --> syscall hook (interrupts on)  --+
- *   program --exception-----> the same                        --> fault hooks  (interrupts on)  --+--> return
- * work program --interrupt-----> the same                        --> irq handler  (interrupts off) --+
- * (signals, preemption) kernel  --exception-----> below rsp --> page_fault hook, else fix-up table, else
- * panic kernel  --interrupt-----> below rsp --> irq handler --> sched_preempt when preempt_count == 0 and IF
- * was set
+ *   program --SYSCALL/call--> part of a frame at the top --> the number's handler (interrupts on) --> return
+ *   program --exception-----> frame at the top --> fault hooks (interrupts on) --> return
+ *   program --interrupt-----> frame at the top --> irq handler (interrupts off) --> return
+ *   kernel  --exception-----> below rsp --> page_fault hook, else fix-up table, else panic
+ *   kernel  --interrupt-----> below rsp --> irq handler --> sched_preempt (preempt_count 0, IF was set)
+ *
+ * Return to the program looks for work first: signals, preemption.
  */
 #ifndef MOKA_ARCH_TRAP_H
 #define MOKA_ARCH_TRAP_H
