@@ -21,11 +21,12 @@
 typedef pte_t page_table[512];
 static page_table image_pd __attribute__((aligned(4096)));
 static page_table image_pt[IMAGE_TABLES] __attribute__((aligned(4096)));
+static page_table alias_pt[IMAGE_TABLES] __attribute__((aligned(4096)));
 static page_table top_pd __attribute__((aligned(4096)));
 static page_table top_pt __attribute__((aligned(4096)));
 u64 syscall_table[SYSCALL_SLOTS] __attribute__((aligned(4096)));
 
-extern page_table boot_pml4, boot_pdpt_kernel;
+extern page_table boot_pml4, boot_pdpt_low, boot_pdpt_kernel;
 extern u8 kernel_image_start[], kernel_text_end[], kernel_rodata_end[], kernel_image_end[];
 extern u8 syscall_stubs[];
 
@@ -65,6 +66,30 @@ static void map_image(void)
     boot_pdpt_kernel[pte_index(KERNEL_BASE, 2)] = pte_make(image_paddr(image_pd), PTE_TABLE);
 }
 
+/* What of the 2 MiB at base lies outside [start, end) stays writable: page by page. */
+static void split_alias(pte_t *huge, u64 base, u64 start, u64 end)
+{
+    pte_t *table = alias_pt[base / HUGE_SIZE];
+    u64 flags = huge->bits & ~(PTE_ADDR | PTE_HUGE);
+    for (u64 p = base; p < base + HUGE_SIZE; p += PAGE_SIZE)
+        table[pte_index(p, 0)] = pte_make(p, p >= start && p < end ? flags & ~PTE_WRITE : flags);
+    pte_exchange(huge, pte_make(image_paddr(table), PTE_TABLE));
+}
+
+/* The direct map shows the image's code and constants, too: read-only. Boot mapped it by 2 MiB pages. */
+static void protect_alias(void)
+{
+    u64 start = boot_info.kernel_start, end = image_paddr(kernel_rodata_end);
+    pte_t *pd = direct_ptr(pte_paddr(boot_pdpt_low[0]));
+    for (u64 base = ALIGN_DOWN(start, HUGE_SIZE); base < end; base += HUGE_SIZE) {
+        pte_t *huge = &pd[base / HUGE_SIZE];
+        if (base >= start && base + HUGE_SIZE <= end)
+            pte_exchange(huge, (pte_t){huge->bits & ~PTE_WRITE});
+        else
+            split_alias(huge, base, start, end);
+    }
+}
+
 static void map_syscall_table(void)
 {
     for (u32 i = 0; i < SYSCALL_SLOTS; i++)
@@ -77,6 +102,7 @@ static void map_syscall_table(void)
 void paging_init(void)
 {
     map_image();
+    protect_alias();
     map_syscall_table();
     boot_pml4[0] = (pte_t){0};
     page_table_root = direct_ptr(image_paddr(boot_pml4));
