@@ -158,7 +158,9 @@ static int show_meminfo(struct seq *s, void *arg)
     static const char *const zeros[] = {
         "SwapCached:", "Unevictable:", "Mlocked:", "SwapTotal:", "SwapFree:", "Dirty:", "Writeback:"};
     struct phys_stats m;
+    struct vm_stats v;
     phys_stats(&m);
+    vm_stats(&v);
     show_kb(s, "MemTotal:", m.total_pages);
     show_kb(s, "MemFree:", m.free_pages);
     show_kb(s, "MemAvailable:", m.free_pages + MIN(vm_reclaimable_pages(), m.cache_pages));
@@ -176,7 +178,7 @@ static int show_meminfo(struct seq *s, void *arg)
     show_kb(s, "Committed_AS:", m.anon_pages);
     show_kb(s, "VmallocTotal:", 34359738367UL >> 2);
     show_kb(s, "VmallocUsed:", m.kernel_pages);
-    show_kb(s, "AnonHugePages:", 0);
+    show_kb(s, "AnonHugePages:", v.huge_pages * 512);
     /* The pool is all memory: kernel/linux, mmap. */
     seq_printf(s,
                "HugePages_Total:   %5lu\nHugePages_Free:    %5lu\nHugePages_Rsvd:        0\n"

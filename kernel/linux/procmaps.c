@@ -45,10 +45,13 @@ static int add_smaps(const struct vm_area *a, void *arg)
 {
     struct seq *s = arg;
     u64 size = (a->end - a->start) / 1024;
+    struct vm_usage u;
+    vm_usage(a, &u);
     add_area(a, s);
     seq_printf(s, "Size:           %8lu kB\nKernelPageSize: %8u kB\nMMUPageSize:    %8u kB\n", size, 4, 4);
-    seq_printf(s, "Rss:            %8u kB\nPss:            %8u kB\nVmFlags: %s%s%s%s\n", 0, 0,
-               a->flags & VM_READ ? "rd " : "", a->flags & VM_WRITE ? "wr " : "",
+    seq_printf(s, "Rss:            %8lu kB\nPss:            %8lu kB\nAnonHugePages:  %8lu kB\n",
+               u.resident_bytes / 1024, u.resident_bytes / 1024, u.huge_bytes / 1024);
+    seq_printf(s, "VmFlags: %s%s%s%s\n", a->flags & VM_READ ? "rd " : "", a->flags & VM_WRITE ? "wr " : "",
                a->flags & VM_EXEC ? "ex " : "", a->flags & VM_SHARED ? "sh " : "");
     return s->failed;
 }

@@ -174,5 +174,11 @@ void kpool_free(struct kpool *pool, void *p);
 u64 kstack_alloc(void);
 /* Any context, but not on that stack. It is cached for the next kstack_alloc(). */
 void kstack_free(u64 top);
+/*
+ * Gives up to about want pages of cached stacks back, but a few that are kept; returns how many. flush is
+ * called once, before the pages are freed: it drops the kernel's translations on all CPUs, idle ones too. May
+ * sleep, waits for no lock that is held while allocating.
+ */
+u64 kstack_reclaim(u64 want, void (*flush)(void));
 
 #endif

@@ -83,7 +83,9 @@ static int fault_anon_huge(struct fault *f, pte_t *entry)
     if (!page)
         return -ENOMEM;
     u64 bits = pt_flags(f->area->flags, true) | PTE_HUGE | PTE_ACCESSED | PTE_DIRTY;
-    if (!install(f, entry, (pte_t){0}, pte_make(page_to_paddr(page), bits), 512))
+    if (install(f, entry, (pte_t){0}, pte_make(page_to_paddr(page), bits), 512))
+        count_huge(1);
+    else
         page_free(page);
     return 0;
 }

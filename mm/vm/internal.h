@@ -33,6 +33,27 @@ void area_move_border(struct vm_area *a, struct vm_area *next, u64 addr);
 /* The highest free range of len bytes, aligned, within [low, high). 0: none. */
 u64 area_find_gap(u64 len, u64 align, u64 low, u64 high);
 
+/* The object's offset of addr. */
+static inline u64 offset_at(const struct vm_area *a, u64 addr)
+{
+    return a->object ? a->offset + (addr - a->start) : 0;
+}
+
+/* ---- map.c ---- */
+
+/* Joins areas that map.c keeps apart although they are alike. No lock held. */
+void areas_settle(void);
+/* Where [addr, addr + len) ends, len rounded up. -EINVAL, -ENOMEM. */
+static inline int range_of(u64 addr, u64 len, u64 *end)
+{
+    if (!IS_ALIGNED(addr, PAGE_SIZE))
+        return -EINVAL;
+    if (len > PROGRAM_END || addr > PROGRAM_END - ALIGN_UP(len, PAGE_SIZE))
+        return -ENOMEM;
+    *end = addr + ALIGN_UP(len, PAGE_SIZE);
+    return 0;
+}
+
 /* ---- tlb.c: frames that are being unmapped, and who must forget them ---- */
 
 #define TLB_RUNS 32
@@ -94,6 +115,8 @@ static inline void tlb_free(struct tlb_batch *b)
 }
 /* Both. */
 void tlb_finish(struct tlb_batch *b);
+/* Drops the kernel's translations on all CPUs. May sleep. */
+void tlb_flush_kernel(void);
 void tlb_init(void);
 
 /* ---- pt.c: the page tables of the program's half ---- */
@@ -216,6 +239,7 @@ void reclaim_init(void);
 /* One CPU's figures, summed by vm_stats, and the area where its last fault was. */
 struct vm_cpu {
     s64 resident; /* pages of 4 KiB mapped minus unmapped here */
+    s64 huge;     /* 2 MiB entries of anonymous memory made minus undone here */
     u64 minor, major;
     struct vm_area *area; /* atomic; valid while generation is vm_lock's */
     u64 generation;       /* atomic; written after area */
@@ -226,6 +250,13 @@ static inline void count_resident(s64 pages)
     preempt_disable();
     s64 *n = &vm_cpus[cpu_id()].resident;
     __atomic_store_n(n, *n + pages, __ATOMIC_RELAXED);
+    preempt_enable();
+}
+static inline void count_huge(s64 entries)
+{
+    preempt_disable();
+    s64 *n = &vm_cpus[cpu_id()].huge;
+    __atomic_store_n(n, *n + entries, __ATOMIC_RELAXED);
     preempt_enable();
 }
 /* The policy for 2 MiB pages: is there memory for one more in an area of these flags? */

@@ -156,11 +156,6 @@ static void drop(struct vm_area *a, struct change *c)
     let_go(a, c);
 }
 
-static u64 offset_at(const struct vm_area *a, u64 addr)
-{
-    return a->object ? a->offset + (addr - a->start) : 0;
-}
-
 /* Resizes under the object's lock, which guards the borders for those who look from the object's side. */
 static void resize(struct vm_area *a, u64 start, u64 end)
 {
@@ -490,16 +485,6 @@ int vm_unmap(u64 addr, u64 len)
 
 /* ---- changing areas in place ---- */
 
-static int range_of(u64 addr, u64 len, u64 *end)
-{
-    if (!IS_ALIGNED(addr, PAGE_SIZE))
-        return -EINVAL;
-    if (len > PROGRAM_END || addr > PROGRAM_END - ALIGN_UP(len, PAGE_SIZE))
-        return -ENOMEM;
-    *end = addr + ALIGN_UP(len, PAGE_SIZE);
-    return 0;
-}
-
 /* What of [start, end) the areas hold, one after the other; in a step, the part of its area. */
 struct step {
     struct vm_area *area;
@@ -726,141 +711,16 @@ u64 vm_brk(u64 addr)
     return now;
 }
 
-/* ---- looking ---- */
+/* ---- for those who look ---- */
 
-int vm_for_each(int (*fn)(const struct vm_area *area, void *arg), void *arg)
+void areas_settle(void)
 {
-    if (__atomic_load_n(&seam_count, __ATOMIC_RELAXED)) {
-        struct change c;
-        change_begin(&c);
-        settle(&c);
-        change_end(&c);
-    }
-    return vm_for_each_from(0, fn, arg);
-}
-
-int vm_for_each_from(u64 addr, int (*fn)(const struct vm_area *area, void *arg), void *arg)
-{
-    int result = 0;
-    vm_read_lock();
-    for (struct vm_area *a = area_after(addr); a && !result; a = area_next(a))
-        result = fn(a, arg);
-    vm_read_unlock();
-    return result;
-}
-
-/* Whether an access would find the page mapped already. */
-static bool mapped(u64 addr, bool write)
-{
-    int level;
-    vm_read_lock();
-    pte_t *entry = pt_lookup(addr, &level);
-    pte_t e = entry ? pte_load(entry) : (pte_t){0};
-    vm_read_unlock();
-    return pte_present(e) && (!write || (e.bits & PTE_WRITE));
-}
-
-int vm_populate(u64 addr, u64 len, bool write)
-{
-    u64 end;
-    int err = range_of(addr, len, &end);
-    for (u64 at = addr; !err && at < end; at += PAGE_SIZE)
-        if (!mapped(at, write))
-            err = vm_fault_try(at, write ? 2 : 0);
-    return err == -EACCES ? -EFAULT : err;
-}
-
-int vm_sync(u64 addr, u64 len)
-{
-    u64 end;
-    int err = range_of(addr, len, &end);
-    bool hole = false;
-    while (!err && addr < end) {
-        vm_read_lock();
-        struct vm_area *a = area_after(addr);
-        hole = hole || !a || a->start > addr;
-        struct vm_object *obj = NULL;
-        u64 from = 0, to = 0;
-        if (!a || a->start >= end) {
-            addr = end;
-        } else {
-            u64 start = MAX(a->start, addr), stop = MIN(a->end, end);
-            if (a->object && (a->flags & VM_SHARED)) {
-                obj = a->object;
-                vm_object_get(obj);
-                from = offset_at(a, start);
-                to = offset_at(a, stop);
-            }
-            addr = stop;
-        }
-        vm_read_unlock();
-        if (obj) {
-            err = vm_object_sync(obj, from, to);
-            vm_object_put(obj);
-        }
-    }
-    return err ? err : hole ? -ENOMEM : 0;
-}
-
-struct residence {
-    u64 start, end;
-    u8 *vec;
-};
-
-static void mark_resident(pte_t *entry, u64 addr, int level, void *arg)
-{
-    struct residence *r = arg;
-    u64 end = MIN(r->end, level ? ALIGN_DOWN(addr, HUGE_SIZE) + HUGE_SIZE : addr + PAGE_SIZE);
-    for (; addr < end; addr += PAGE_SIZE)
-        r->vec[(addr - r->start) >> PAGE_SHIFT] = 1;
-}
-
-/* Pages that are in the cache count too, as mincore(2) reports for files. */
-static void mark_cached(const struct vm_area *a, struct residence *r)
-{
-    u64 from = MAX(a->start, r->start), to = MIN(a->end, r->end);
-    for (u64 at = from; at < to; at += PAGE_SIZE) {
-        struct page *page = vm_object_peek(a->object, offset_at(a, at) >> PAGE_SHIFT);
-        if (!page)
-            continue;
-        r->vec[(at - r->start) >> PAGE_SHIFT] = 1;
-        page_put(page);
-    }
-}
-
-int vm_resident(u64 addr, u64 len, u8 *vec)
-{
-    struct residence r = {addr, 0, vec};
-    int err = range_of(addr, len, &r.end);
-    if (err)
-        return err;
-    memset(vec, 0, (r.end - addr) >> PAGE_SHIFT);
-    vm_read_lock();
-    u64 at = addr;
-    for (struct vm_area *a = area_after(addr); a && a->start <= at && at < r.end; a = area_next(a)) {
-        if (a->object)
-            mark_cached(a, &r);
-        at = a->end;
-    }
-    pt_walk(addr, r.end, mark_resident, &r);
-    vm_read_unlock();
-    return at < r.end ? -ENOMEM : 0;
-}
-
-void vm_stats(struct vm_stats *out)
-{
-    memset(out, 0, sizeof(*out));
-    s64 resident = 0;
-    for (u32 i = 0; i < CPU_MAX; i++) {
-        resident += __atomic_load_n(&vm_cpus[i].resident, __ATOMIC_RELAXED);
-        out->faults_minor += vm_cpus[i].minor;
-        out->faults_major += vm_cpus[i].major;
-    }
-    out->resident_pages = MAX(resident, 0);
-    vm_read_lock();
-    for (struct vm_area *a = area_after(0); a; a = area_next(a))
-        out->mapped_bytes += a->end - a->start;
-    vm_read_unlock();
+    if (!__atomic_load_n(&seam_count, __ATOMIC_RELAXED))
+        return;
+    struct change c;
+    change_begin(&c);
+    settle(&c);
+    change_end(&c);
 }
 
 /* ---- boot ---- */

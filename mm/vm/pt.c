@@ -96,6 +96,8 @@ static int split_huge(pte_t *entry, u64 addr, struct tlb_batch *b)
     if (!table)
         return -ENOMEM;
     struct page *page = paddr_to_page(pte_paddr(pte_load(entry)));
+    if (page->kind == PAGE_ANON)
+        count_huge(-1);
     if (page->order)
         page_split(page, page->refs);
     pte_t e = pte_load(entry);
@@ -134,6 +136,8 @@ void pt_zap_leaf(pte_t *entry, u64 addr, int level, struct tlb_batch *b)
     struct page *page = paddr_to_page(pte_paddr(e));
     u32 count = level && !page->order ? 512 : 1; /* split meanwhile: each frame has its own count */
     count_resident(-(s64)(span(level) >> PAGE_SHIFT));
+    if (level && page->kind == PAGE_ANON)
+        count_huge(-1);
     if (page->kind == PAGE_CACHE && (e.bits & PTE_ACCESSED))
         __atomic_or_fetch(&page->flags, PAGE_ACTIVE, __ATOMIC_RELAXED);
     for (u32 i = 0; i < count; i++)
@@ -350,9 +354,10 @@ static int move_piece(u64 from, u64 to, u64 len, struct tlb_batch *b)
 
 static int move_range(u64 from, u64 to, u64 len, struct tlb_batch *b)
 {
-    for (u64 done = 0, step; done < len; done += step) {
-        step = MIN(HUGE_SIZE - (from + done) % HUGE_SIZE, len - done);
-        int err = move_piece(from + done, to + done, step, b);
+    for (u64 done = 0, next, step; done < len; done += step) {
+        pt_huge_entry(from + done, &next); /* nothing can lie before it where a table is missing */
+        step = MIN(next - (from + done), len - done);
+        int err = step > HUGE_SIZE ? 0 : move_piece(from + done, to + done, step, b);
         if (err)
             return err;
     }

@@ -193,7 +193,13 @@ u64 reclaim_unlocked(u64 want)
     return freed < want ? freed + phys_reclaim(want - freed) : freed;
 }
 
+static u64 reclaim_stacks(u64 want)
+{
+    return kstack_reclaim(want, tlb_flush_kernel);
+}
+
 void reclaim_init(void)
 {
     phys_register_reclaim(0, reclaim_anywhere);
+    phys_register_reclaim(1, reclaim_stacks);
 }

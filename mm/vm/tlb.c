@@ -27,6 +27,7 @@
 
 struct tlb_request {
     u64 start, end;
+    bool kernel; /* the kernel's translations, all of them */
     u32 pending; /* atomic: CPUs that have not answered */
     struct thread *waiter;
 };
@@ -77,7 +78,10 @@ static void tlb_interrupt(void *arg)
         struct tlb_node *next = n->next;
         struct tlb_request *r = n->request;
         struct thread *waiter = r->waiter;
-        flush_local(r->start, r->end);
+        if (r->kernel)
+            tlb_flush_all_local();
+        else
+            flush_local(r->start, r->end);
         if (__atomic_sub_fetch(&r->pending, 1, __ATOMIC_ACQ_REL) == 0)
             sched_wake(waiter);
         n = next;
@@ -105,25 +109,34 @@ static void wait_for_answers(struct tlb_request *r)
     sched_wake(r->waiter); /* the permit may have been somebody else's: give it back */
 }
 
-static void __attribute__((noinline)) flush_everywhere(u64 start, u64 end)
+static void __attribute__((noinline)) flush_everywhere(u64 start, u64 end, bool kernel)
 {
     struct tlb_node nodes[CPU_MAX];
-    struct tlb_request r = {.start = start, .end = end, .waiter = current_thread()};
+    struct tlb_request r = {.start = start, .end = end, .kernel = kernel, .waiter = current_thread()};
+    u8 targets[CPU_MAX];
     preempt_disable();
     u32 self = cpu_id(), count = __atomic_load_n(&cpu_count, __ATOMIC_RELAXED), others = 0;
-    u8 targets[CPU_MAX];
     for (u32 i = 0; i < count; i++)
-        if (i != self && cpus[i] && __atomic_load_n(&cpus[i]->online, __ATOMIC_ACQUIRE) && !left_for_later(i))
+        if (i != self && cpus[i] && __atomic_load_n(&cpus[i]->online, __ATOMIC_ACQUIRE) &&
+            (kernel || !left_for_later(i)))
             targets[others++] = i;
     r.pending = others;
     for (u32 i = 0; i < others; i++) {
         nodes[i].request = &r;
         send(targets[i], &nodes[i]);
     }
-    flush_local(start, end);
+    if (kernel)
+        tlb_flush_all_local();
+    else
+        flush_local(start, end);
     preempt_enable();
     if (others)
         wait_for_answers(&r);
+}
+
+void tlb_flush_kernel(void)
+{
+    flush_everywhere(0, 0, true);
 }
 
 void tlb_begin(struct tlb_batch *b)
@@ -189,7 +202,7 @@ void tlb_flush_noted(struct tlb_batch *b)
     if (__atomic_load_n(&cpu_count, __ATOMIC_RELAXED) == 1)
         flush_local(b->start, b->end);
     else
-        flush_everywhere(b->start, b->end);
+        flush_everywhere(b->start, b->end, false);
     b->start = ~0UL;
     b->end = 0;
 }

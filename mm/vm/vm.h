@@ -181,9 +181,16 @@ int vm_for_each(int (*fn)(const struct vm_area *area, void *arg), void *arg);
 /* The same, but areas may come in pieces, from the area that holds addr, or the next one above it, on. */
 int vm_for_each_from(u64 addr, int (*fn)(const struct vm_area *area, void *arg), void *arg);
 
+/* What of an area is there. Only in callbacks of vm_for_each(). Costs by what is mapped. */
+struct vm_usage {
+    u64 resident_bytes, huge_bytes; /* huge_bytes: anonymous, by 2 MiB entries */
+};
+void vm_usage(const struct vm_area *area, struct vm_usage *out);
+
 struct vm_stats {
     u64 mapped_bytes;   /* sum of areas */
     u64 resident_pages; /* present entries */
+    u64 huge_pages;     /* anonymous 2 MiB pages mapped by one entry */
     u64 faults_minor, faults_major;
 };
 void vm_stats(struct vm_stats *out);

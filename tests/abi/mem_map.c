@@ -435,3 +435,99 @@ CASE(map_changes_in_parallel)
         pthread_join(t[i], NULL);
     CHECK(right);
 }
+
+/* What a change to terabytes costs depends on what is mapped in them: by length, this would take minutes. */
+CASE(terabytes_of_nothing)
+{
+    const size_t len = 4ul << 40;
+    struct timespec start, now;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &start);
+    for (int round = 0; round < 100; round++) {
+        char *p = map(NULL, len, PROT_NONE, MAP_NORESERVE);
+        NEED(p != MAP_FAILED);
+        NEED(!mprotect(p, len, PROT_READ | PROT_WRITE));
+        char *touched[] = {p, p + len / 2 + 12345, p + len - 1};
+        for (int i = 0; i < 3; i++)
+            *touched[i] = i + 1;
+        NEED(!mprotect(p, len, PROT_READ));
+        NEED(!mprotect(p, len, PROT_READ | PROT_WRITE));
+        for (int i = 0; i < 3; i++)
+            NEED(*touched[i] == i + 1);
+        NEED(!madvise(p, len, MADV_DONTNEED));
+        for (int i = 0; i < 3; i++)
+            NEED(*touched[i] == 0);
+        NEED(!munmap(p, len));
+    }
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    CHECK(now.tv_sec - start.tv_sec < 20);
+}
+
+/* In kB, of the area that holds p; -1: not found. */
+static long smaps_figure(const void *p, const char *name)
+{
+    char line[512];
+    unsigned long from, to;
+    long value = -1, kb;
+    bool inside = false;
+    FILE *f = fopen("/proc/self/smaps", "r");
+    while (f && value < 0 && fgets(line, sizeof(line), f)) {
+        if (sscanf(line, "%lx-%lx ", &from, &to) == 2)
+            inside = from <= (uintptr_t)p && (uintptr_t)p < to;
+        else if (inside && !strncmp(line, name, strlen(name)) &&
+                 sscanf(line + strlen(name), ": %ld kB", &kb) == 1)
+            value = kb;
+    }
+    if (f)
+        fclose(f);
+    return value;
+}
+
+/* Memory that was touched is reported where it lies; aligned 2 MiB come in one piece when the program asks
+ * for it. */
+CASE(resident_and_huge)
+{
+    const size_t len = 8 << 20, huge = 2 << 20;
+    char *p = map(NULL, len, PROT_READ | PROT_WRITE, 0);
+    char *aligned = (char *)(((uintptr_t)p + huge - 1) & ~(huge - 1));
+    NEED(p != MAP_FAILED);
+    VALUE(madvise(aligned, huge, MADV_HUGEPAGE));
+    VALUE(madvise(aligned + huge, huge, MADV_NOHUGEPAGE));
+    aligned[5] = 1;
+    aligned[huge] = aligned[huge + PAGE] = 1;
+    VALUE(smaps_figure(aligned, "Rss"));
+    VALUE(smaps_figure(aligned, "AnonHugePages"));
+    VALUE(smaps_figure(aligned + huge, "Rss"));
+    VALUE(smaps_figure(aligned + huge, "AnonHugePages"));
+    OK(mprotect(aligned, PAGE, PROT_READ)); /* splits it */
+    VALUE(smaps_figure(aligned, "AnonHugePages"));
+    VALUE(smaps_figure(aligned + PAGE, "AnonHugePages"));
+    OK(munmap(p, len));
+}
+
+/* The same piece again and again, then a look at the whole: it is one area, and moves as one. */
+CASE(protect_back_and_forth)
+{
+    char *p = map(NULL, 16 * PAGE, PROT_READ | PROT_WRITE, 0);
+    NEED(p != MAP_FAILED);
+    memset(p, 3, 16 * PAGE);
+    for (int i = 0; i < 400; i++) {
+        char *at = p + (i * 7 % 15 + 1) * PAGE;
+        NEED(!mprotect(at, PAGE, i % 3 ? PROT_READ : PROT_NONE));
+        NEED(fault_write(at).signal == SIGSEGV);
+        NEED(!mprotect(at, PAGE, PROT_READ | PROT_WRITE));
+        *at = 3;
+    }
+    char *q = mremap(p, 16 * PAGE, 16 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, p + 64 * PAGE);
+    CHECK(q == p + 64 * PAGE);
+    CHECK(all_bytes(q, 16 * PAGE, 3));
+    OK(munmap(q, 16 * PAGE));
+}
+
+/* Where Moka's kernel shows itself a second time; nothing of a program is up there on Linux either. */
+CASE(kernel_code_is_not_writable)
+{
+    char *code = (char *)0xffff800000100000ul;
+    NEED(fault_write(code).signal == SIGSEGV);
+    NEED(fault_write(code + 0x20000).signal == SIGSEGV);
+    VALUE(getpid() > 0);
+}

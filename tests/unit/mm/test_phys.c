@@ -1,6 +1,8 @@
 /* Frames, heap, pools, stacks: random use against a model, with memory that starts as garbage. */
 #include "host.h"
 
+#include "mm/phys/internal.h"
+
 #define BLOCKS 2000
 
 struct block {
@@ -161,6 +163,13 @@ static void test_pool(void)
     printf("ok pool\n");
 }
 
+static u32 flushes;
+
+static void flush(void)
+{
+    flushes++;
+}
+
 static void test_stacks(void)
 {
     u64 a = kstack_alloc(), b = kstack_alloc();
@@ -168,6 +177,25 @@ static void test_stacks(void)
     kstack_free(a);
     kstack_free(b);
     CHECK(kstack_alloc() == b && kstack_alloc() == a);
+    kstack_free(a);
+    kstack_free(b);
+    static u64 tops[100];
+    for (u32 round = 0; round < 3; round++) {
+        u64 before = free_now(), again = 0;
+        for (u32 i = 0; i < 100; i++) {
+            tops[i] = kstack_alloc();
+            CHECK(pte_present(*kernel_pte(tops[i] - 8)) && pte_present(*kernel_pte(tops[i] - KSTACK_SIZE)));
+            for (u32 k = 0; k < i; k++)
+                CHECK(tops[k] != tops[i]);
+        }
+        for (u32 i = 0; i < 100; i++)
+            kstack_free(tops[i]);
+        u32 flushed = flushes;
+        CHECK(kstack_reclaim(10, flush) >= 10 && flushes == flushed + 1);
+        while (kstack_reclaim(1000, flush))
+            again++;
+        CHECK(again && free_now() + 50 > before); /* a few stay, and tables */
+    }
     printf("ok stacks\n");
 }
 
