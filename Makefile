@@ -303,6 +303,10 @@ $(B)/benchmarks/micro: benchmarks/micro/micro.c $(B)/.deps
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) -static -O2 -pthread -Wall -Wextra -Werror $< -o $@
 
+$(B)/benchmarks/parallel: benchmarks/memory/parallel.c $(B)/.deps
+	@mkdir -p $(@D)
+	$(call say,CC)$(CC) -static -O2 -pthread -Wall -Wextra -Werror $< -o $@
+
 $(B)/benchmarks/boot/entry: benchmarks/boot/entry.c $(B)/.deps
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) -static -nostdlib -ffreestanding -fno-stack-protector -O2 -Wall -Wextra -Werror $< -o $@
@@ -328,11 +332,12 @@ $(BENCH_PROGRAMS): $(B)/benchmarks/%: benchmarks/%.c $(B)/.deps
 	$(call say,CC)$(CC) -static -O1 -pthread -Wall -Wextra -Werror -Wno-unused-parameter $< -o $@
 
 .PHONY: bench-built
-bench-built: all $(BENCH_JARS) $(BENCH_PROGRAMS) $(B)/benchmarks/count.so $(B)/benchmarks/tsc $(B)/benchmarks/boot/Boot.jar $(B)/benchmarks/boot/entry $(B)/benchmarks/boot/idle $(B)/benchmarks/micro $(B)/benchmarks/sched
+bench-built: all $(BENCH_JARS) $(BENCH_PROGRAMS) $(B)/benchmarks/count.so $(B)/benchmarks/tsc $(B)/benchmarks/boot/Boot.jar $(B)/benchmarks/boot/entry $(B)/benchmarks/boot/idle $(B)/benchmarks/micro $(B)/benchmarks/parallel $(B)/benchmarks/sched
 
 bench: bench-built
 	benchmarks/boot/run
 	benchmarks/micro/run
+	benchmarks/memory/run
 	benchmarks/sched/run
 	benchmarks/net/run
 	benchmarks/net/outside

@@ -21,7 +21,7 @@ $(B)/tests/abi-glibc: $(ABI_C:tests/abi/%.c=$(B)/tests/abi/glibc/%.o)
 	$(CC) -o $@ $^ -pthread
 
 space := $(subst ,, )
-JAVA_GROUPS := hello gc errors threads files tools jni net servers netout
+JAVA_GROUPS := hello gc errors threads files tools jni net servers netout huge
 JAVA_JARS := $(JAVA_GROUPS:%=$(B)/tests/java/%.jar)
 JNI_CLASSPATH := /usr/share/java/jna.jar:/usr/share/java/lz4-java.jar
 NET_CLASSPATH := /usr/share/java/tomcat10-embed-core.jar:/usr/share/java/netty-all.jar:$(subst $(space),:,$(foreach j,buffer codec codec-http common handler resolver transport,/usr/share/java/netty-$(j).jar))
