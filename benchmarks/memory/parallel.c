@@ -1,6 +1,7 @@
 /*
- * Memory touched, mapped and unmapped by N threads on N CPUs at once, N = 1, 2, 4 ... up to the number of CPUs. Prints
- * `begin NAME-N`, and `end NAME-N COUNT` after COUNT pages, MiB or operations. One static program for both guests.
+ * Memory touched, mapped and unmapped by N threads on N CPUs at once, N = 1, 2, 4 ... up to the number of
+ * CPUs. Prints `begin NAME-N`, and `end NAME-N COUNT` after COUNT pages, MiB or operations. One static
+ * program for both guests.
  */
 #define _GNU_SOURCE
 #include <pthread.h>

@@ -526,11 +526,17 @@ int vm_protect(u64 addr, u64 len, u32 prot)
     if (err || end == addr)
         return err;
     struct change c;
-    struct step s = {.end = addr};
+    struct step s = {.start = addr, .end = end};
     bool hole = false;
     change_begin(&c);
-    while (!err && s.end < end && next_part(s.end, end, &s, &hole))
+    s.area = area_after(addr);
+    if (likely(s.area && s.area->start <= addr && s.area->end >= end)) {
         err = protect_part(&s, prot, &c);
+    } else {
+        s.end = addr;
+        while (!err && s.end < end && next_part(s.end, end, &s, &hole))
+            err = protect_part(&s, prot, &c);
+    }
     change_end(&c);
     return err ? err : hole ? -ENOMEM : 0;
 }

@@ -248,7 +248,7 @@ struct protect {
 };
 
 /* May the page behind e be written by the area without a fault? It allows writing. */
-static bool write_through(pte_t e, const struct protect *p)
+static inline bool write_through(pte_t e, const struct protect *p)
 {
     if (pte_paddr(e) == zero_page_paddr())
         return false;
@@ -259,7 +259,8 @@ static bool write_through(pte_t e, const struct protect *p)
     return paddr_to_page(pte_paddr(e))->kind == PAGE_ANON;
 }
 
-static inline void protect_leaf(pte_t *entry, pte_t old, u64 addr, int level, const struct protect *p)
+static inline __attribute__((always_inline)) void protect_leaf(pte_t *entry, pte_t old, u64 addr, int level,
+                                                               const struct protect *p)
 {
     pte_t new;
     do {
@@ -273,7 +274,7 @@ static inline void protect_leaf(pte_t *entry, pte_t old, u64 addr, int level, co
 }
 
 /* Returns where it stopped: end, or where a 2 MiB page could not be split. */
-static u64 protect_range(u64 start, u64 end, const struct protect *p)
+static inline __attribute__((always_inline)) u64 protect_range(u64 start, u64 end, const struct protect *p)
 {
     for (u64 at = start, next; at < end; at = next) {
         pte_t *huge = pt_huge_entry(at, &next);
@@ -300,6 +301,14 @@ static u64 protect_range(u64 start, u64 end, const struct protect *p)
     return end;
 }
 
+/* Gives back the rights that [start, end) had: no split is left to be done. */
+static void __attribute__((noinline))
+protect_back(u64 start, u64 end, u32 flags, const struct vm_object *object, struct tlb_batch *b)
+{
+    struct protect p = {object, b, pt_flags(flags, false), flags & VM_WRITE, flags & VM_SHARED};
+    protect_range(start, end, &p);
+}
+
 int pt_protect(u64 start, u64 end, u32 old_flags, u32 flags, const struct vm_object *object,
                struct tlb_batch *b)
 {
@@ -307,9 +316,7 @@ int pt_protect(u64 start, u64 end, u32 old_flags, u32 flags, const struct vm_obj
     u64 done = protect_range(start, end, &p);
     if (likely(done >= end))
         return 0;
-    p.bits = pt_flags(old_flags, false);
-    p.write = old_flags & VM_WRITE;
-    protect_range(start, done, &p); /* without splits now */
+    protect_back(start, done, old_flags, object, b);
     return -ENOMEM;
 }
 
