@@ -187,6 +187,7 @@ static void read_and_write(u32 index)
 static struct waitq changed;
 static struct mutex box_lock;
 static u64 box, sent, received; /* guarded by box_lock; 0: empty */
+static bool ask_first;          /* whether anybody waits, by waitq_busy() */
 
 static void wait_for_box(bool full)
 {
@@ -214,8 +215,47 @@ static void send_and_receive(u32 index)
             box = i;
             sent += i;
         }
+        bool wake = !ask_first || waitq_busy(&changed);
         mutex_unlock(&box_lock);
-        waitq_wake_all(&changed, 0);
+        if (wake)
+            waitq_wake_all(&changed, 0);
+    }
+}
+
+/* ---- waitq_busy(): a lost wake-up hangs ---- */
+
+/* A count that is changed and looked at without a mutex. */
+static struct waitq token_added;
+static u64 tokens;
+
+static bool take_token(void)
+{
+    u64 old = __atomic_load_n(&tokens, __ATOMIC_SEQ_CST);
+    while (old)
+        if (__atomic_compare_exchange_n(&tokens, &old, old - 1, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+            return true;
+    return false;
+}
+
+static void wait_for_token(void)
+{
+    struct waiter w;
+    waitq_enter(&token_added, &w);
+    while (!take_token())
+        sched_sleep(SLEEP_FOREVER, 0);
+    waitq_leave(&token_added, &w);
+}
+
+static void pass_tokens(u32 index)
+{
+    for (int i = 0; i < ROUNDS / 2; i++) {
+        if (index & 1) {
+            __atomic_fetch_add(&tokens, 1, __ATOMIC_SEQ_CST);
+            if (waitq_busy(&token_added))
+                waitq_wake_all(&token_added, 0);
+        } else if (!take_token()) {
+            wait_for_token();
+        }
     }
 }
 
@@ -298,6 +338,10 @@ int main(void)
     in_parallel("rwlock", read_and_write);
     ASSERT(!rw.readers && !rw.draining && !rw.admissions);
     in_parallel("waitq", send_and_receive);
+    ask_first = true;
+    in_parallel("waitq-busy-mutex", send_and_receive);
+    in_parallel("waitq-busy-atomic", pass_tokens);
+    ASSERT(!tokens);
     ASSERT(sent == received);
     in_parallel("futex", futex_lock_and_count);
     ASSERT(guarded_by_word == THREADS * (ROUNDS / 2));
