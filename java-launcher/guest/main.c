@@ -122,29 +122,65 @@ static void collect_options(struct launch *l, char **argv)
     l->conf.options = all;
 }
 
-/* The JVM has said why, in words that suit a big machine. */
-static void no_jvm(void)
+/* Whether memory is what a JVM lacks that could not be created. It has said why, in words that suit a big
+ * machine. */
+static bool memory_is_small(unsigned long long *mib)
 {
     enum { SMALL_MIB = 64 };
-    unsigned long long mib = memory_total() >> 20;
-    if (mib < SMALL_MIB)
-        fail("not enough memory: the Java virtual machine could not be created in %llu MiB (-m gives more)",
-             mib);
+    *mib = memory_total() >> 20;
+    return *mib < SMALL_MIB;
+}
+
+#define TOO_SMALL                                                                                            \
+    "not enough memory: the Java virtual machine could not be created in %llu MiB (-m gives more)"
+
+static void no_jvm(jint error)
+{
+    unsigned long long mib;
+    if (error == JNI_EINVAL)
+        fail("the Java virtual machine could not be created: it does not take these options");
+    if (memory_is_small(&mib))
+        fail(TOO_SMALL, mib);
     fail("the Java virtual machine could not be created");
+}
+
+static bool creating;
+
+/*
+ * Some ways to fail end the process from within JNI_CreateJavaVM: by exit(3), or by _exit(2) after the hook
+ * for that (option "abort" of the invocation API).
+ */
+static void ended_while_creating(int status, void *arg)
+{
+    unsigned long long mib;
+    (void)arg;
+    if (creating && status && memory_is_small(&mib))
+        fprintf(stderr, "moka: " TOO_SMALL "\n", mib);
+    creating = false;
+}
+
+static void aborted(void)
+{
+    ended_while_creating(1, NULL);
 }
 
 static JNIEnv *create_jvm(struct launch *l, JavaVM **vm)
 {
     struct words *o = &l->conf.options;
-    JavaVMOption *options = calloc(o->n, sizeof *options);
+    JavaVMOption *options = calloc(o->n + 1, sizeof *options);
     JNIEnv *env;
     if (!options)
         fail("out of memory");
     for (size_t i = 0; i < o->n; i++)
         options[i].optionString = o->v[i];
-    JavaVMInitArgs args = {JNI_VERSION_1_8, (jint)o->n, options, JNI_FALSE};
-    if (l->create_vm(vm, (void **)&env, &args) != JNI_OK)
-        no_jvm();
+    options[o->n] = (JavaVMOption){"abort", (void *)(uintptr_t)aborted};
+    JavaVMInitArgs args = {JNI_VERSION_1_8, (jint)o->n + 1, options, JNI_FALSE};
+    on_exit(ended_while_creating, NULL);
+    creating = true;
+    jint error = l->create_vm(vm, (void **)&env, &args);
+    creating = false;
+    if (error != JNI_OK)
+        no_jvm(error);
     free(options);
     return env;
 }
