@@ -507,8 +507,10 @@ CASE(resident_and_huge)
 /* The same piece again and again, then a look at the whole: it is one area, and moves as one. */
 CASE(protect_back_and_forth)
 {
-    char *p = map(NULL, 16 * PAGE, PROT_READ | PROT_WRITE, 0);
-    NEED(p != MAP_FAILED);
+    char *room = map(NULL, 64 * PAGE, PROT_NONE, 0);
+    NEED(room != MAP_FAILED);
+    char *p = map(room, 16 * PAGE, PROT_READ | PROT_WRITE, MAP_FIXED);
+    NEED(p == room);
     memset(p, 3, 16 * PAGE);
     for (int i = 0; i < 400; i++) {
         char *at = p + (i * 7 % 15 + 1) * PAGE;
@@ -517,10 +519,10 @@ CASE(protect_back_and_forth)
         NEED(!mprotect(at, PAGE, PROT_READ | PROT_WRITE));
         *at = 3;
     }
-    char *q = mremap(p, 16 * PAGE, 16 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, p + 64 * PAGE);
-    CHECK(q == p + 64 * PAGE);
+    char *q = mremap(p, 16 * PAGE, 16 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, room + 40 * PAGE);
+    NEED(q == room + 40 * PAGE);
     CHECK(all_bytes(q, 16 * PAGE, 3));
-    OK(munmap(q, 16 * PAGE));
+    OK(munmap(room, 64 * PAGE));
 }
 
 /* Where Moka's kernel shows itself a second time; nothing of a program is up there on Linux either. */
