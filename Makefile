@@ -223,6 +223,11 @@ $(B)/tests/unit/base: tests/unit/base/test_base.c tests/unit/base/kernel_side.c 
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(HOST_TEST_CFLAGS) -Wno-format-security $(filter tests/%.c,$^) kernel/base/tree.c -o $@
 
+UNIT_TESTS += $(B)/tests/unit/net-checksum
+$(B)/tests/unit/net-checksum: tests/unit/net/test_checksum.c net/checksum.c net/checksum.h
+	@mkdir -p $(@D)
+	$(call say,CC)$(CC) $(HOST_TEST_CFLAGS) $(filter %.c,$^) -o $@
+
 # The launcher's warnings, not the kernel's: it is a program of the host. Leaks are no fault of a command that ends at once.
 LAUNCHER_TEST_C := $(filter-out %/main.c,$(wildcard java-launcher/host/*.c)) java-launcher/guest/conf.c java-launcher/guest/options.c
 UNIT_TESTS += $(B)/tests/unit/launcher
