@@ -90,11 +90,12 @@ $(B)/musl/%.s.o: $(MUSL)/%.s $(MUSL)/.unpacked
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) -c $< -o $@
 
-# libunwind's remote interface for x86-64. Debian's archive is linked for the low 2 GiB, so it is compiled here.
+# libunwind's remote interface for x86-64. Debian's archive is linked for the low 2 GiB, so it is compiled here. Its memory
+# pools are kernel/base/unwind_glue.c's.
 UNWIND_C := $(addprefix src/x86_64/,Gapply_reg_state.c Gcreate_addr_space.c Gget_save_loc.c Gglobal.c Ginit.c Ginit_remote.c \
 	Gregs.c Gstash_frame.c Gstep.c Gos-linux.c is_fpreg.c) \
 	$(addprefix src/dwarf/,Gexpr.c Gfde.c Gfind_unwind_table.c Gfind_proc_info-lsb.c Gparser.c Gpe.c global.c) \
-	$(addprefix src/mi/,Gget_reg.c Gset_caching_policy.c flush_cache.c init.c mempool.c Gfind_dynamic_proc_info.c \
+	$(addprefix src/mi/,Gget_reg.c Gset_caching_policy.c flush_cache.c init.c Gfind_dynamic_proc_info.c \
 	Gdyn-extract.c Gdyn-remote.c Gget_accessors.c)
 UNWIND_O := $(UNWIND_C:%.c=$(B)/unwind/%.o)
 UNWIND_CFLAGS := -std=gnu99 -O2 -ffreestanding -mno-red-zone -mno-sse -mcmodel=kernel -fno-pic -fno-pie -fno-stack-protector \

@@ -339,15 +339,13 @@ static void capture(struct trap_frame *f)
 
 static void walk_frames(struct walk *w)
 {
-    static unw_addr_space_t space;
     unw_cursor_t cursor;
     u64 last_sp = 0;
-    if (!space) {
-        space = unw_create_addr_space(&accessors, 0);
-        if (!space)
-            return;
-        unw_set_caching_policy(space, UNW_CACHE_NONE);
-    }
+    unwind_memory_reset();
+    unw_addr_space_t space = unw_create_addr_space(&accessors, 0);
+    if (!space)
+        return;
+    unw_set_caching_policy(space, UNW_CACHE_NONE);
     if (unw_init_remote(&cursor, space, w))
         return;
     for (u32 number = 0; number < FRAMES_MAX; number++) {

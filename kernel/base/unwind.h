@@ -32,4 +32,7 @@ extern u64 (*unwind_find_cached)(u64 addr);
  */
 bool unwind_peek(u64 addr, void *out, size_t n);
 
+/* For unwind.c: takes back all memory that libunwind has, before the next walk. Any context. */
+void unwind_memory_reset(void);
+
 #endif

@@ -6,8 +6,10 @@
 #include "kernel/base/panic.h"
 #include "kernel/base/string.h"
 #include "kernel/base/types.h"
+#include "kernel/base/unwind.h"
 
-#define ARENA_SIZE (32 * 1024)
+#define ARENA_SIZE                                                                                           \
+    (64 * 1024) /* 26 KiB for the address space, the rest for what the frames' tables ask for */
 static char arena[ARENA_SIZE] __attribute__((aligned(16)));
 static size_t arena_used;
 static int last_error;
@@ -27,14 +29,57 @@ void *malloc(size_t size)
     return arena + arena_used - size;
 }
 
-/* The arena is zero and never reused. */
 void *calloc(size_t count, size_t size)
 {
-    return size && count > ARENA_SIZE / size ? NULL : malloc(count * size);
+    void *p = size && count > ARENA_SIZE / size ? NULL : malloc(count * size);
+    return p ? memset(p, 0, count * size) : NULL;
 }
 
 void free(void *p)
 {
+}
+
+/*
+ * libunwind's memory pools (its include/mempool.h), in place of its mempool.c, which writes beyond its
+ * reserve when that is used up: how much is needed depends on tables that are the program's. Here NULL tells,
+ * and the walk ends.
+ */
+struct mempool {
+    size_t object_size;
+    void **free; /* each object holds the address of the next */
+};
+
+void _UIx86_64__mempool_init(struct mempool *pool, size_t object_size, size_t reserve);
+void *_UIx86_64__mempool_alloc(struct mempool *pool);
+void _UIx86_64__mempool_free(struct mempool *pool, void *object);
+
+void _UIx86_64__mempool_init(struct mempool *pool, size_t object_size, size_t reserve)
+{
+    *pool = (struct mempool){.object_size = MAX(object_size, sizeof(void *))};
+}
+
+void *_UIx86_64__mempool_alloc(struct mempool *pool)
+{
+    void **object = pool->free;
+    if (!object)
+        return malloc(pool->object_size);
+    pool->free = *object;
+    return object;
+}
+
+void _UIx86_64__mempool_free(struct mempool *pool, void *object)
+{
+    *(void **)object = pool->free;
+    pool->free = object;
+}
+
+/* libunwind's own mark that its pools are ready. */
+extern bool _Ux86_64_init_done;
+
+void unwind_memory_reset(void)
+{
+    arena_used = 0;
+    _Ux86_64_init_done = false;
 }
 
 _Noreturn void abort(void)
