@@ -130,10 +130,12 @@ static void make_way(const struct net_buf *frame)
 }
 
 /*
- * A SYN for a listener whose backlog is full of half-open connections: the oldest of them goes, silently, so
- * that a flood of SYNs nobody stands behind does not keep others out until they time out. One that is full of
- * connections the program has not accepted drops the SYN, as Linux does.
+ * A SYN for a listener whose backlog is full of half-open connections: the oldest of them goes, silently, if
+ * its peer has had time to answer, so that a flood of SYNs nobody stands behind does not keep others out
+ * until they time out. A younger one stays, and the SYN is dropped: a crowd of good clients only has to try
+ * again. So it is when the backlog is full of connections that the program has not accepted, as with Linux.
  */
+#define HALF_OPEN_TICKS 2 /* of TCP_SLOW_INTERVAL: 0.5 to 1 s */
 static void make_room(const struct net_buf *frame)
 {
     const u8 *ip = frame->data + SIZEOF_ETH_HDR,
@@ -150,7 +152,7 @@ static void make_room(const struct net_buf *frame)
     for (struct tcp_pcb *p = l ? tcp_active_pcbs : NULL; p; p = p->next)
         if (p->state == SYN_RCVD && p->listener == l && (!oldest || (s32)(p->tmr - oldest->tmr) <= 0))
             oldest = p;
-    if (oldest)
+    if (oldest && tcp_ticks - oldest->tmr >= HALF_OPEN_TICKS)
         tcp_abandon(oldest, 0);
 }
 
