@@ -57,7 +57,7 @@ $(UNWIND)/.unpacked: tools/fetch-source | $(B)/.deps
 
 CC := gcc
 WARN := -Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare -Wvla
-KERNEL_DIRS := kernel mm sched virtio net jni-bridge/kernel jvm-balloon
+KERNEL_DIRS := $(wildcard kernel mm sched virtio net jni-bridge/kernel jvm-balloon)
 OFFSETS_C := kernel/arch/x86_64/offsets.c
 # Not linked into the kernel: a program image of its own, and the source of offsets.h.
 KERNEL_C := $(filter-out kernel/linux/vdso/vdso.c $(OFFSETS_C),$(shell find $(KERNEL_DIRS) -name '*.c' | sort))
