@@ -10,6 +10,7 @@
 #include <ucontext.h>
 
 static volatile sig_atomic_t count, odd;
+static volatile bool handled; /* SIGUSR1 has a handler, which counts */
 
 /* Where a signal may find a program: at its own code, on a stack of its own. */
 static void look_around(int sig, siginfo_t *info, void *context)
@@ -24,6 +25,7 @@ static void handle(int sig, int flags)
 {
     struct sigaction a = {.sa_sigaction = look_around, .sa_flags = SA_SIGINFO | flags};
     sigaction(sig, &a, NULL);
+    handled = true;
 }
 
 static double seconds(void)
@@ -170,11 +172,14 @@ CASE(calls_keep_registers)
 
 static int pair[2];
 
+/* Each signal after the one before was handled: they do not queue. */
 static void *signal_then_send(void *whom)
 {
     for (int i = 0; i < 20; i++) {
         usleep(3000);
         pthread_kill(*(pthread_t *)whom, SIGUSR1);
+        for (int tries = 0; handled && count <= i && tries < 20000; tries++)
+            usleep(100);
     }
     usleep(3000);
     send(pair[0], "x", 1, 0);
@@ -207,6 +212,7 @@ CASE(calls_restart)
 CASE(calls_go_on_when_ignored)
 {
     signal(SIGUSR1, SIG_IGN);
+    handled = false;
     receive_under_signals();
 }
 
