@@ -121,3 +121,35 @@ CASE(whole_machine)
     OK(syscall(SYS_syslog, 99, NULL, 0));
     OK(syscall(SYS_unshare, 0));
 }
+
+CASE(pending_and_restart)
+{
+    sigset_t set, pending;
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR2);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    raise(SIGUSR2);
+    OK(syscall(SYS_rt_sigpending, &pending, 8));
+    CHECK(sigismember(&pending, SIGUSR2) == 1 && sigismember(&pending, SIGUSR1) == 0);
+    VALUE(syscall(SYS_rt_sigpending, &pending, 16));
+    VALUE(syscall(SYS_rt_sigpending, 8, 8));
+    signal(SIGUSR2, SIG_IGN);
+    OK(syscall(SYS_rt_sigpending, &pending, 8));
+    CHECK(sigismember(&pending, SIGUSR2) == 0);
+    VALUE(syscall(SYS_restart_syscall));
+}
+
+CASE(timer_asked)
+{
+    timer_t t;
+    struct itimerspec its = {{0, 0}, {100, 0}}, left;
+    struct sigevent none = {.sigev_notify = SIGEV_NONE};
+    OK(timer_create(CLOCK_MONOTONIC, &none, &t));
+    OK(timer_gettime(t, &left));
+    CHECK(left.it_value.tv_sec == 0 && left.it_value.tv_nsec == 0);
+    OK(timer_settime(t, 0, &its, NULL));
+    OK(timer_gettime(t, &left));
+    CHECK(left.it_value.tv_sec == 99 || left.it_value.tv_sec == 100);
+    VALUE(syscall(SYS_timer_gettime, 99, &left));
+    OK(timer_delete(t));
+}

@@ -87,3 +87,28 @@ CASE(protection_keys_bad)
     OK(syscall(SYS_pkey_mprotect, p, PAGE, PROT_READ, -1));
     OK(munmap(p, PAGE));
 }
+
+CASE(not_configured)
+{
+    char *p = anonymous(PAGE), c = 0;
+    NEED(p);
+    int mode, status;
+    unsigned long mask = 1;
+    struct iovec {
+        void *base;
+        size_t len;
+    } here = {&c, 1}, there = {p, 1};
+    OK(syscall(SYS_get_mempolicy, &mode, NULL, 0, NULL, 0));
+    OK(syscall(SYS_set_mempolicy, 0, NULL, 0));
+    OK(syscall(SYS_mbind, p, PAGE, 0, NULL, 0, 0));
+    OK(syscall(SYS_migrate_pages, 0, 8, &mask, &mask));
+    OK(syscall(SYS_move_pages, 0, 1, &p, NULL, &status, 0));
+    OK(syscall(SYS_pkey_alloc, 0, 0));
+    OK(syscall(SYS_pkey_free, 1));
+    OK(syscall(SYS_pidfd_open, getpid(), 0));
+    OK(syscall(SYS_process_vm_readv, getpid(), &here, 1, &there, 1, 0));
+    OK(syscall(SYS_process_vm_writev, getpid(), &here, 1, &there, 1, 0));
+    OK(syscall(SYS_ioperm, 0, 0, 1));
+    OK(syscall(SYS_iopl, 4));
+    OK(munmap(p, PAGE));
+}

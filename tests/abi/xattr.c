@@ -169,3 +169,47 @@ CASE(file_hints_and_sync)
     close(ends[1]);
     unlink("hints");
 }
+
+CASE(links_by_directory)
+{
+    char text[32] = "";
+    OK(mkdir("links", 0700));
+    int dir = open("links", O_RDONLY | O_DIRECTORY);
+    OK(syscall(SYS_symlinkat, "target", dir, "l"));
+    VALUE(syscall(SYS_readlinkat, dir, "l", text, sizeof(text)));
+    say("to %s", text);
+    VALUE(syscall(SYS_readlinkat, dir, "l", text, 3));
+    VALUE(syscall(SYS_readlinkat, dir, "l", text, 0));
+    VALUE(syscall(SYS_readlinkat, dir, "missing", text, sizeof(text)));
+    VALUE(syscall(SYS_readlinkat, -1, "l", text, sizeof(text)));
+    VALUE(syscall(SYS_readlinkat, dir, "l", 8, sizeof(text)));
+    VALUE(syscall(SYS_symlinkat, "target", dir, "l"));
+    VALUE(syscall(SYS_symlinkat, "", dir, "m"));
+    VALUE(syscall(SYS_symlinkat, 8, dir, "m"));
+    VALUE(syscall(SYS_symlinkat, "target", -1, "m"));
+    unlinkat(dir, "l", 0);
+    close(dir);
+    rmdir("links");
+}
+
+CASE(descriptors_the_old_way)
+{
+    char c = 'x';
+    spit("f", "abc");
+    int fd = open("f", O_RDWR);
+    VALUE(syscall(SYS_pwrite64, fd, &c, 1, 1));
+    VALUE(syscall(SYS_pwrite64, fd, &c, 1, -1));
+    VALUE(syscall(SYS_pwrite64, fd, 8, 1, 0));
+    VALUE(syscall(SYS_pwrite64, -1, &c, 1, 0));
+    close(fd);
+    unlink("f");
+    fd = syscall(SYS_inotify_init);
+    CHECK(fd >= 0 && fcntl(fd, F_GETFD) == 0);
+    close(fd);
+    fd = syscall(SYS_eventfd2, 3, O_NONBLOCK);
+    uint64_t value;
+    VALUE(read(fd, &value, 8));
+    VALUE(read(fd, &value, 8));
+    close(fd);
+    VALUE(syscall(SYS_eventfd2, 0, 64));
+}
