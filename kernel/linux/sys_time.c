@@ -142,7 +142,7 @@ s64 sys_times(struct uabi_tms *utms)
 }
 
 /* adjtimex(2): nobody disciplines this clock; it can be read, and says that it is not synchronised. */
-static s64 read_discipline(struct uabi_timex *utimex)
+s64 sys_adjtimex(struct uabi_timex *utimex)
 {
     struct uabi_timex x;
     if (copy_from_user(&x, utimex, sizeof(x)))
@@ -155,15 +155,11 @@ static s64 read_discipline(struct uabi_timex *utimex)
                             .time = timeval_of(clock_realtime_ns())};
     return copy_to_user(utimex, &x, sizeof(x)) ?: TIME_ERROR;
 }
-s64 sys_adjtimex(struct uabi_timex *utimex)
-{
-    return read_discipline(utimex);
-}
 s64 sys_clock_adjtime(s32 clock, struct uabi_timex *utimex)
 {
     u64 ns;
     if (clock == CLOCK_REALTIME)
-        return read_discipline(utimex);
+        return sys_adjtimex(utimex);
     struct uabi_timex x;
     if (copy_from_user(&x, utimex, sizeof(x)))
         return -EFAULT;
