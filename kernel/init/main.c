@@ -34,6 +34,7 @@ _Noreturn void kernel_main(void)
     arch_init(); /* interrupt controllers, clocks; interrupts on */
     pci_init();  /* before other CPUs run: see there */
     smp_start();
+    vm_cpus_started();
     timer_init_workers();
     virtio_init();
     vfs_init();

@@ -10,9 +10,17 @@
 
 #define PF_USER 4u /* set in the error code that programs see, as their accesses would have it in ring 3 */
 
+#define INSTRUCTION_MAX 15 /* bytes (Intel SDM 2A, 2.3.11) */
+
 int exception_page_fault(struct trap_frame *frame, u64 addr, u32 error)
 {
-    return addr < PROGRAM_END ? vm_fault(addr, error) : -EFAULT;
+    if (addr >= PROGRAM_END)
+        return -EFAULT;
+    u64 page = addr / PAGE_SIZE;
+    if (trap_from_program(frame) &&
+        (frame->rip / PAGE_SIZE == page || (frame->rip + INSTRUCTION_MAX - 1) / PAGE_SIZE == page))
+        error |= PF_OWN_CODE;
+    return vm_fault(addr, error);
 }
 
 static _Noreturn void out_of_memory(void)

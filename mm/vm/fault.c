@@ -23,6 +23,7 @@ struct vm_cpu vm_cpus[CPU_MAX];
 struct fault {
     u64 addr; /* page-aligned */
     struct vm_area *area;
+    u32 error; /* PF_* */
     bool write;
     bool major;
     s64 resident;                  /* pages mapped that were not */
@@ -139,6 +140,10 @@ static int __attribute__((noinline)) fault_present(struct fault *f, pte_t *entry
         mutex_lock(&f->area->object->lock);
         object_mark_dirty_locked(f->area->object, page);
         mutex_unlock(&f->area->object->lock);
+    }
+    if (code_turns_over(f->area->flags)) {
+        code_turn(entry, f->addr, f->error);
+        return 0;
     }
     if (missing_write)
         pte_cmpxchg(entry, e, (pte_t){e.bits | PTE_WRITE | PTE_DIRTY | PTE_ACCESSED});
@@ -314,6 +319,9 @@ static inline struct vm_area *fault_area(u64 addr)
 /* Nothing is mapped in these 2 MiB: true when one entry serves them now. */
 static bool __attribute__((noinline)) fault_huge(struct fault *f, pte_t *entry)
 {
+    if (code_turns_over(
+            f->area->flags)) /* what one thread writes should not stop those who execute the rest */
+        return false;
     if (f->area->object)
         return fault_object_huge(f, entry);
     return f->write && huge_wanted(f->area, f->addr) && !fault_anon_huge(f, entry);
@@ -400,6 +408,7 @@ int vm_fault_try(u64 addr, u32 error)
     struct fault f;
     struct page *held = NULL;
     f.addr = ALIGN_DOWN(addr, PAGE_SIZE);
+    f.error = error;
     f.write = error & PF_WRITE;
     f.major = false;
     f.resident = 0;

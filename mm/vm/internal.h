@@ -234,6 +234,18 @@ u64 reclaim_unlocked(u64 want);
 bool reclaim_write_back(void);
 void reclaim_init(void);
 
+/* ---- code.c ---- */
+
+/* Areas that may be written and executed: true where their pages are one or the other at a time. */
+extern bool code_takes_turns;
+static inline bool code_turns_over(u32 area_flags)
+{
+    return unlikely(code_takes_turns) && (area_flags & (VM_WRITE | VM_EXEC)) == (VM_WRITE | VM_EXEC);
+}
+/* Gives a present entry of such an area, at level 0 or 1, the right that a fault (PF_*) wants, unless it must
+ * be copied first. vm_lock shared; may sleep. */
+void code_turn(pte_t *entry, u64 addr, u32 error);
+
 /* ---- fault.c ---- */
 
 /* One CPU's figures, summed by vm_stats, and the area where its last fault was. */

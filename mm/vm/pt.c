@@ -23,7 +23,7 @@ u64 pt_flags(u32 area_flags, bool writable)
     if (!(area_flags & VM_EXEC))
         bits |= PTE_NX;
     if (writable && (area_flags & VM_WRITE))
-        bits |= PTE_WRITE;
+        bits |= PTE_WRITE | (code_turns_over(area_flags) ? PTE_NX : 0);
     return bits;
 }
 
@@ -243,9 +243,15 @@ void pt_walk(u64 start, u64 end, void (*fn)(pte_t *e, u64 addr, int level, void 
 struct protect {
     const struct vm_object *object;
     struct tlb_batch *batch;
-    u64 bits; /* of RIGHTS, for a page that a write must not reach without a fault */
-    bool write, shared;
+    u64 bits;  /* of RIGHTS, for a page that a write must not reach without a fault */
+    u64 write; /* of RIGHTS: what is added for a page that may be written; 0: the area forbids it */
+    bool shared;
 };
+
+static inline u64 write_rights(u32 area_flags)
+{
+    return area_flags & VM_WRITE ? pt_flags(area_flags, true) & (PTE_WRITE | PTE_NX) : 0;
+}
 
 /* May the page behind e be written by the area without a fault? It allows writing. */
 static inline bool write_through(pte_t e, const struct protect *p)
@@ -266,7 +272,7 @@ static inline __attribute__((always_inline)) void protect_leaf(pte_t *entry, pte
     do {
         new.bits = (old.bits & ~RIGHTS) | p->bits;
         if (p->write && write_through(old, p))
-            new.bits |= PTE_WRITE;
+            new.bits |= p->write;
     } while (!pte_cmpxchg_load(entry, &old, new));
     u64 lost = (old.bits & ~new.bits &(PTE_PRESENT | PTE_WRITE)) | (new.bits & ~old.bits &PTE_NX);
     if (lost && pte_present(old))
@@ -305,14 +311,14 @@ static inline __attribute__((always_inline)) u64 protect_range(u64 start, u64 en
 static void __attribute__((noinline))
 protect_back(u64 start, u64 end, u32 flags, const struct vm_object *object, struct tlb_batch *b)
 {
-    struct protect p = {object, b, pt_flags(flags, false), flags & VM_WRITE, flags & VM_SHARED};
+    struct protect p = {object, b, pt_flags(flags, false), write_rights(flags), flags & VM_SHARED};
     protect_range(start, end, &p);
 }
 
 int pt_protect(u64 start, u64 end, u32 old_flags, u32 flags, const struct vm_object *object,
                struct tlb_batch *b)
 {
-    struct protect p = {object, b, pt_flags(flags, false), flags & VM_WRITE, flags & VM_SHARED};
+    struct protect p = {object, b, pt_flags(flags, false), write_rights(flags), flags & VM_SHARED};
     u64 done = protect_range(start, end, &p);
     if (likely(done >= end))
         return 0;

@@ -142,6 +142,9 @@ extern struct vm_file_ops vm_file_ops;
 void vm_init(void);
 void vm_init_cpu(void);
 
+/* After all CPUs are online, before the program starts. */
+void vm_cpus_started(void);
+
 /* Handles a fault at addr; error: PF_* bits. 0: repeat the access. -EFAULT: nothing mapped (SEGV_MAPERR);
  * -EACCES: not allowed (SEGV_ACCERR); -EIO: beyond the object (SIGBUS, BUS_ADRERR); -ENOMEM. */
 int vm_fault(u64 addr, u32 error);

@@ -36,6 +36,10 @@ void arch_init(void);
 /* Starts the other CPUs; each runs sched_cpu_main() on its idle thread. Returns when all are online. */
 void smp_start(void);
 
+/* May a CPU execute part of an instruction's old bytes and part of its new ones, while another CPU replaces
+ * it by one store? As QEMU's TCG does, which reads instructions in pieces. */
+bool arch_fetches_torn(void);
+
 /* The boot CPU's first stack: sched_init() makes the context that runs on it a thread. Never freed. */
 extern u8 boot_stack_bottom[], boot_stack_top[];
 /* The time-stamp counter at the kernel's first instructions. */

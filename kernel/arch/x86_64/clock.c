@@ -214,6 +214,11 @@ bool hypervisor_is(const char *signature)
     return !memcmp(text, signature, 12);
 }
 
+bool arch_fetches_torn(void)
+{
+    return hypervisor_is(TCG);
+}
+
 /* CPUID 0x40000010 (VMware's and KVM's timing leaf) or 0x15; 0 when neither says it. */
 static u64 cpuid_tsc_hz(void)
 {

@@ -45,6 +45,8 @@ struct trap_frame {
 #define PF_PRESENT 1u /* error code of TRAP_PAGE: protection violation, not a missing page */
 #define PF_WRITE   2u
 #define PF_FETCH   16u
+/* Not the CPU's: the instruction lies in the page that it writes to. */
+#define PF_OWN_CODE (1u << 31)
 
 /* What upper layers hook in. Set each once, during boot, before the program starts. */
 struct trap_hooks {

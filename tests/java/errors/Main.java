@@ -10,6 +10,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CountDownLatch;
 import java.util.function.IntUnaryOperator;
+import java.util.function.LongUnaryOperator;
 
 /** What HotSpot makes of signals and of failing system calls. */
 public final class Main {
@@ -293,6 +294,59 @@ public final class Main {
         Suite.equal(10, caught, "wrong casts");
     }
 
+    /** Whose methods are compiled anew, and their old code's entries overwritten, while several threads call them. */
+    public static final class Hot implements LongUnaryOperator {
+        private static long mix(long x, int i) {
+            return x * 31 + i;
+        }
+
+        private static long fold(long x, int i) {
+            return (x ^ i) + (x >>> 7);
+        }
+
+        private static Object either(Object o, int i) {
+            return (i & 1) == 0 ? o : (Object) Integer.valueOf(i);
+        }
+
+        private static long add(Object o, long x) {
+            return o instanceof Integer ? x + (Integer) o : x - 1;
+        }
+
+        @Override
+        public long applyAsLong(long n) {
+            long x = 1;
+            Object o = "text";
+            for (int i = 0; i < n; i++) {
+                x = fold(mix(x, i), i);
+                o = either(o, i);
+                x = add(o, x);
+            }
+            return x;
+        }
+    }
+
+    private static void replacements() throws Exception {
+        byte[] code;
+        try (var in = Main.class.getResourceAsStream("Main$Hot.class")) {
+            code = in.readAllBytes();
+        }
+        for (int round = 0; round < 60; round++) {
+            Class<?> c = new ClassLoader(Main.class.getClassLoader()) {
+                Class<?> define() {
+                    return defineClass("Main$Hot", code, 0, code.length);
+                }
+            }.define();
+            LongUnaryOperator hot = (LongUnaryOperator) c.getDeclaredConstructor().newInstance();
+            long[] sums = new long[4];
+            Suite.threads(sums.length, me -> {
+                for (int i = 0; i < 600; i++)
+                    sums[me] += hot.applyAsLong(100);
+            });
+            for (long sum : sums)
+                Suite.equal(sums[0], sum, "the same calls' sum");
+        }
+    }
+
     private static int apply(IntUnaryOperator f, int x, Object rare) {
         if (rare == null)
             return rareCase(x);
@@ -330,6 +384,7 @@ public final class Main {
             .add("truncated-mapping", Main::truncatedMapping)
             .add("interruption", Main::interruption)
             .add("deoptimisations", Main::deoptimisations)
+            .add("replacements", Main::replacements)
             .add("bounds", Main::bounds)
             .run(args);
     }

@@ -102,13 +102,15 @@ void host_boot(u64 bytes, u64 high)
 
 /* ---- the MMU ---- */
 
-static bool allowed(pte_t e, bool write)
+/* access: PF_WRITE, PF_FETCH, or 0 for a read. */
+static bool allowed(pte_t e, u32 access)
 {
-    return pte_present(e) && (!write || (e.bits & PTE_WRITE));
+    return pte_present(e) && (!(access & PF_WRITE) || (e.bits & PTE_WRITE)) &&
+           (!(access & PF_FETCH) || !(e.bits & PTE_NX));
 }
 
 /* Walks the tables as the hardware does, setting accessed and dirty; the result is for one 4 KiB page. */
-static pte_t walk(u64 addr, bool write)
+static pte_t walk(u64 addr, u32 access)
 {
     pte_t *table = page_table_root;
     for (int level = 3;; level--) {
@@ -119,11 +121,11 @@ static pte_t walk(u64 addr, bool write)
             table = phys_to_virt(pte_paddr(e));
             continue;
         }
-        if (!allowed(e, write))
+        if (!allowed(e, access))
             return e;
-        pte_t set = {e.bits | PTE_ACCESSED | (write ? PTE_DIRTY : 0)};
+        pte_t set = {e.bits | PTE_ACCESSED | (access & PF_WRITE ? PTE_DIRTY : 0)};
         if (!pte_cmpxchg(slot, e, set))
-            return walk(addr, write);
+            return walk(addr, access);
         u64 span = PAGE_SIZE << (9 * level);
         return pte_make(pte_paddr(set) + (ALIGN_DOWN(addr, PAGE_SIZE) & (span - 1)), set.bits & ~PTE_ADDR);
     }
@@ -172,25 +174,25 @@ void host_idle(void)
 
 extern u8 zero_page[];
 
-u8 *host_access(u64 addr, bool write, int *err)
+static u8 *access_memory(u64 addr, u32 access, int *err)
 {
     for (u32 tries = 0; tries < 1000; tries++) {
         take_interrupts();
         struct tlb_slot *slot = &tlb[(addr >> PAGE_SHIFT) % TLB_SLOTS];
         pte_t e = slot->page == addr >> PAGE_SHIFT ? slot->entry : (pte_t){0};
-        if (!allowed(e, write)) {
-            e = walk(addr, write);
-            if (allowed(e, write)) {
+        if (!allowed(e, access)) {
+            e = walk(addr, access);
+            if (allowed(e, access)) {
                 slot->page = addr >> PAGE_SHIFT;
                 slot->entry = e;
             }
         }
-        if (allowed(e, write)) {
+        if (allowed(e, access)) {
             *err = 0;
             u8 *base = pte_paddr(e) == (u64)zero_page ? zero_page : phys_to_virt(pte_paddr(e));
             return base + addr % PAGE_SIZE;
         }
-        *err = vm_fault(addr, (write ? PF_WRITE : 0) | (pte_present(e) ? PF_PRESENT : 0));
+        *err = vm_fault(addr, access | (pte_present(e) ? PF_PRESENT : 0));
         if (*err)
             return NULL;
     }
@@ -198,11 +200,26 @@ u8 *host_access(u64 addr, bool write, int *err)
     exit(1);
 }
 
+u8 *host_access(u64 addr, bool write, int *err)
+{
+    return access_memory(addr, write ? PF_WRITE : 0, err);
+}
+
+u8 *host_fetch(u64 addr, int *err)
+{
+    return access_memory(addr, PF_FETCH, err);
+}
+
 /* ---- what mm needs of the layers beside it ---- */
 
 void irq_set_fixed(u32 vector, irq_handler handler, void *arg)
 {
     tlb_handler = handler;
+}
+
+bool arch_fetches_torn(void)
+{
+    return true;
 }
 
 void ipi_send(u32 cpu, u32 vector)

@@ -24,6 +24,9 @@ void host_cpu_start(u32 id);
  */
 u8 *host_access(u64 addr, bool write, int *err);
 
+/* The same for an instruction's byte. */
+u8 *host_fetch(u64 addr, int *err);
+
 /* Takes interrupts while doing nothing. */
 void host_idle(void);
 /* Lets the layer's worker threads do what they have to do. Single-threaded tests only. */

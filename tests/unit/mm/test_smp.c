@@ -13,6 +13,8 @@
 #define OWN          0x50000000UL /* + id * 16 MiB */
 #define OWN_SIZE     (16UL << 20)
 #define FILE_PAGES   200
+#define CODE         0x7f0000000UL /* written and executed by all */
+#define CODE_PAGES   4
 
 static struct vm_object memory, file;
 static pthread_barrier_t all_started;
@@ -86,6 +88,26 @@ static void use_own(u64 base)
         CHECK(!vm_unmap(base, OWN_SIZE));
 }
 
+/* A page of code is never written by one CPU while another fetches from it: no access here is interrupted. */
+static void use_code(void)
+{
+    static u32 writers[CODE_PAGES], readers[CODE_PAGES];
+    for (u32 i = 0; i < 20; i++) {
+        int err;
+        u64 page = host_random(CODE_PAGES), addr = CODE + page * PAGE_SIZE;
+        bool write = host_random(2);
+        u32 *mine = write ? &writers[page] : &readers[page],
+            *others = write ? &readers[page] : &writers[page];
+        CHECK(write ? host_access(addr, true, &err) : host_fetch(addr, &err));
+        __atomic_add_fetch(mine, 1, __ATOMIC_SEQ_CST);
+        for (u32 look = 0; look < 50; look++)
+            CHECK(!__atomic_load_n(others, __ATOMIC_SEQ_CST));
+        __atomic_sub_fetch(mine, 1, __ATOMIC_SEQ_CST);
+    }
+    if (!host_random(20))
+        CHECK(!vm_discard(CODE, CODE_PAGES * PAGE_SIZE));
+}
+
 static void use_file(u32 id)
 {
     u64 at = 0x70000000UL + id * OWN_SIZE;
@@ -114,10 +136,14 @@ static void *run(void *arg)
     if (id)
         host_cpu_start(id);
     pthread_barrier_wait(&all_started);
+    if (!id)
+        vm_cpus_started();
+    pthread_barrier_wait(&all_started);
     for (u32 i = 0; i < rounds; i++) {
         use_common(id, mine);
         use_own(OWN + id * OWN_SIZE);
         use_file(id);
+        use_code();
         if (!host_random(3))
             host_idle();
     }
@@ -138,6 +164,7 @@ int main(int argc, char **argv)
     vm_object_init(&memory, &memory_ops, FILE_PAGES * PAGE_SIZE, NULL);
     vm_object_init(&file, &file_ops, FILE_PAGES * PAGE_SIZE, NULL);
     CHECK(vm_map(COMMON, COMMON_PAGES * PAGE_SIZE, VM_READ | VM_WRITE, VM_FIXED, NULL, 0, NULL) > 0);
+    CHECK(vm_map(CODE, CODE_PAGES * PAGE_SIZE, VM_PROT, VM_FIXED, NULL, 0, NULL) > 0);
     for (u64 i = 1; i < CPUS; i++)
         pthread_create(&threads[i], NULL, run, (void *)i);
     run(NULL);
