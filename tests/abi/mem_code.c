@@ -1,15 +1,17 @@
 /* Memory that is written while it is executed, as a just-in-time compiler does (Intel SDM 3A, 9.1.3). */
 #include "abi.h"
 
-enum { ROOM = 4096, WRITERS = 1, CALLERS = 3, ROUNDS = 4000 };
+enum { ROOM = 4096, CALLERS = 3, ROUNDS = 10000 };
 
 /* mov $value, %eax; ret; two bytes that are not reached: eight bytes, stored at once. */
 static uint64_t returns(uint32_t value)
 {
     return 0x9090c300000000b8u | (uint64_t)value << 8;
 }
-/* jmp to 32 bytes farther on, and what is left of the above. */
-#define JUMP 0x9090c30000001be9u
+/* mov %eax, -0x4000(%rsp), as a JVM's methods begin, and the first byte of ret; the same with jmp 1f put over
+ * it, where 1 is 32 bytes farther on. */
+#define TOUCH 0xc3ffffc000248489u
+#define JUMP  0xc3ffff0000001be9u
 
 typedef uint32_t (*function)(void);
 
@@ -20,48 +22,55 @@ static char *code_room(void)
 }
 
 static struct {
-    uint64_t *code; /* the entry; 32 bytes above it: what the jump leads to */
-    int done;
-    unsigned wrong;
+    char *code; /* functions of 64 bytes, one after the other */
+    int next;   /* the one in use, in all that there are; ROUNDS: the end */
 } shared;
 
-/* Changes the instruction at the entry, each time to one that differs in every byte but two. */
+static uint64_t *entry(int i)
+{
+    return (uint64_t *)(shared.code + i % (ROOM / 64) * 64);
+}
+
+/* Puts a jump over the beginning of each function while others call it, in the three stores of a JVM: a jump
+ * to itself (two of them) holds everybody until its fifth byte is there, too. */
 static void *replace(void *unused)
 {
     for (int i = 0; i < ROUNDS; i++) {
-        __atomic_store_n(shared.code, returns(0x11111111), __ATOMIC_SEQ_CST);
-        __atomic_store_n(shared.code, JUMP, __ATOMIC_SEQ_CST);
-        __atomic_store_n(shared.code, returns(0x22222222), __ATOMIC_SEQ_CST);
+        uint64_t *at = entry(i);
+        __atomic_store_n(&at[0], TOUCH, __ATOMIC_SEQ_CST);
+        __atomic_store_n(&at[4], TOUCH, __ATOMIC_SEQ_CST);
+        __atomic_store_n(&shared.next, i, __ATOMIC_SEQ_CST);
+        for (volatile int pause = 0; pause < 3000; pause++)
+            ;
+        __atomic_store_n((uint32_t *)at, 0xfeebfeebu, __ATOMIC_SEQ_CST);
+        __atomic_store_n((char *)at + 4, (char)(JUMP >> 32), __ATOMIC_SEQ_CST);
+        __atomic_store_n((uint32_t *)at, (uint32_t)JUMP, __ATOMIC_SEQ_CST);
     }
-    __atomic_store_n(&shared.done, 1, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&shared.next, ROUNDS, __ATOMIC_SEQ_CST);
     return unused;
 }
 
 static void *execute(void *unused)
 {
-    function f = (function)(void *)shared.code;
-    while (!__atomic_load_n(&shared.done, __ATOMIC_SEQ_CST)) {
-        uint32_t got = f();
-        if (got != 0x11111111 && got != 0x22222222 && got != 0x33333333)
-            __atomic_add_fetch(&shared.wrong, 1, __ATOMIC_SEQ_CST);
-    }
+    for (int i; (i = __atomic_load_n(&shared.next, __ATOMIC_SEQ_CST)) < ROUNDS;)
+        for (int n = 0; n < 20; n++)
+            ((void (*)(void))(void *)entry(i))();
     return unused;
 }
 
 CASE(code_replaced)
 {
     char *p = code_room();
-    pthread_t thread[WRITERS + CALLERS];
+    pthread_t thread[1 + CALLERS];
     NEED(p);
-    shared.code = (uint64_t *)p;
-    shared.code[4] = returns(0x33333333);
-    shared.code[0] = returns(0x11111111);
-    shared.done = shared.wrong = 0;
-    for (int i = 0; i < WRITERS + CALLERS; i++)
-        ERROR(pthread_create(&thread[i], NULL, i < WRITERS ? replace : execute, NULL));
-    for (int i = 0; i < WRITERS + CALLERS; i++)
+    shared.code = p;
+    shared.next = 0;
+    for (int i = 0; i < ROOM / 64; i++)
+        entry(i)[0] = entry(i)[4] = TOUCH;
+    for (int i = 0; i < 1 + CALLERS; i++)
+        ERROR(pthread_create(&thread[i], NULL, i ? execute : replace, NULL));
+    for (int i = 0; i < 1 + CALLERS; i++)
         ERROR(pthread_join(thread[i], NULL));
-    say("instructions that were never there: %u", shared.wrong);
     OK(munmap(p, ROOM));
 }
 
