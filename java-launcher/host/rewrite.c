@@ -216,16 +216,30 @@ static void put_call(uint8_t *p, uint32_t number)
     memcpy(p + sizeof opcode, &slot, sizeof slot);
 }
 
+/* ja to js: 77 to 78, or 0f 87 to 0f 88. */
+static void change_zero(uint8_t *p, const struct site *s)
+{
+    static const uint8_t test_rax[] = {0x48, 0x85, 0xc0};
+    uint8_t *ja = p + CALL_SIZE + sizeof test_rax;
+    put_call(p, s->number);
+    memcpy(p + CALL_SIZE, test_rax, sizeof test_rax);
+    ja[*ja == 0x0f]++;
+}
+
 /* The call ends where SYSCALL ended. A longer mov leaves two bytes: a no-operation. */
 static bool change(struct work *w, const struct site *s)
 {
     static const uint8_t nop[] = {0x66, 0x90};
     uint8_t *p = code_at(&w->code, s->start, s->end - s->start);
     const uint8_t *marks = w->marks + (s->start - w->code.start);
-    uint64_t moved = s->end - SYSCALL_SIZE - s->mov_end, size = s->end - s->start;
-    for (uint64_t i = 1; i < size; i++)
+    for (uint64_t i = 1; i < s->end - s->start; i++)
         if (marks[i] != MARK_INSIDE)
             return false;
+    if (s->short_zero) {
+        change_zero(p, s);
+        return true;
+    }
+    uint64_t moved = s->end - SYSCALL_SIZE - s->mov_end, size = s->end - s->start;
     memmove(p, p + (s->mov_end - s->start), moved);
     if (size - moved > CALL_SIZE)
         memcpy(p + moved, nop, sizeof nop);

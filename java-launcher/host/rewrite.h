@@ -4,7 +4,12 @@
  * tell the difference (routine.h has the rules). Everything else stays as it is: SYSCALL always works.
  *
  * Between the mov and SYSCALL other instructions may stand that neither touch rax nor move the stack pointer;
- * they go before the call. `xor %eax,%eax; syscall` (read) is four bytes and stays.
+ * they go before the call.
+ *
+ * `xor %eax,%eax; syscall` (read) is four bytes, too few for a call, but C libraries go on with `cmp
+ * $-4096,%rax; ja`: the ten bytes before the ja become `call *slot(0); test %rax,%rax`, and the ja a js. That
+ * is the same because read returns no negative value but errors, and where no flag is read on either way from
+ * there.
  *
  * Files keep their size; code that was rewritten runs on Moka only.
  */

@@ -161,6 +161,23 @@ static bool is_number(const ZydisDecodedInstruction *z, const ZydisDecodedOperan
            o[1].imm.value.u <= INT32_MAX;
 }
 
+static bool in_rax(const ZydisDecodedOperand *o, ZydisRegister reg)
+{
+    return o->type == ZYDIS_OPERAND_TYPE_REGISTER && o->reg.value == reg;
+}
+
+/* The parts of `xor %eax,%eax; syscall; cmp $-4096,%rax; ja`. */
+static uint32_t part_of_zero_site(const ZydisDecodedInstruction *z, const ZydisDecodedOperand *o)
+{
+    if (z->mnemonic == ZYDIS_MNEMONIC_XOR && z->length == 2 && in_rax(&o[0], ZYDIS_REGISTER_EAX) &&
+        in_rax(&o[1], ZYDIS_REGISTER_EAX))
+        return INSN_ZERO;
+    if (z->mnemonic == ZYDIS_MNEMONIC_CMP && z->length == 6 && in_rax(&o[0], ZYDIS_REGISTER_RAX) &&
+        o[1].type == ZYDIS_OPERAND_TYPE_IMMEDIATE && o[1].imm.value.s == -4096)
+        return INSN_IS_ERROR;
+    return z->mnemonic == ZYDIS_MNEMONIC_JNBE && (z->length == 2 || z->length == 6) ? INSN_ABOVE : 0;
+}
+
 static void understand(struct insn *i, const ZydisDecodedInstruction *z, const ZydisDecodedOperand *o)
 {
     if (movable(z))
@@ -176,6 +193,7 @@ static void understand(struct insn *i, const ZydisDecodedInstruction *z, const Z
         i->kind |= INSN_NUMBER;
         i->value = (uint32_t)o[1].imm.value.u;
     }
+    i->kind |= part_of_zero_site(z, o);
     if (z->cpu_flags) {
         i->tested = z->cpu_flags->tested & arithmetic;
         /* Shifts by zero and repetitions of nothing write none, and Linux gives back those that SYSCALL
@@ -365,9 +383,26 @@ static bool flags_are_dead(const struct routine *r, size_t i)
     return false;
 }
 
+/* After the change the flags are others on both ways out of the ja. */
+static bool zero_site(const struct routine *r, size_t i, struct site *s)
+{
+    if (i == 0 || i + 2 >= r->n)
+        return false;
+    const struct insn *zero = &r->v[i - 1], *call = &r->v[i], *compare = &r->v[i + 1], *ja = &r->v[i + 2];
+    if (!(zero->kind & INSN_ZERO) || !(compare->kind & INSN_IS_ERROR) || !(ja->kind & INSN_ABOVE) ||
+        call->length != 2 || r->jumped_to[i] || r->jumped_to[i + 1] || r->jumped_to[i + 2])
+        return false;
+    if (!flags_are_dead(r, i + 3) || (inside(r, ja->target) && !flags_are_dead(r, find(r, ja->target))))
+        return false;
+    *s = (struct site){.start = zero->address, .end = ja->address + ja->length, .short_zero = true};
+    return true;
+}
+
 bool routine_site(const struct routine *r, size_t i, struct site *s)
 {
     size_t first = i;
+    if (zero_site(r, i, s))
+        return true;
     do {
         if (first == 0 || i - first > MOVED_MAX || r->jumped_to[first])
             return false;

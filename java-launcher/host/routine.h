@@ -35,6 +35,9 @@ enum insn_kind {
     INSN_COPY = 1 << 14,      /* mov register,register of 64 bits */
     INSN_ADD = 1 << 15,       /* add register,register of 64 bits */
     INSN_POINTER = 1 << 16,   /* jmp *memory */
+    INSN_ZERO = 1 << 17,      /* xor %eax,%eax, of two bytes */
+    INSN_IS_ERROR = 1 << 18,  /* cmp $-4096,%rax, of six bytes */
+    INSN_ABOVE = 1 << 19,     /* ja, of two or six bytes */
 };
 
 enum { NO_REGISTER = 16 };
@@ -63,6 +66,7 @@ struct site {
     uint64_t start, end; /* of all it takes */
     uint64_t mov_end;    /* behind the mov of the number, which is first */
     uint32_t number;
+    bool short_zero; /* instead xor, SYSCALL, cmp, ja: see rewrite.h */
 };
 
 /* Disassembles f. False when it cannot be decoded from its beginning to its end, or a jump in it does not

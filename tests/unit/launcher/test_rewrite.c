@@ -236,6 +236,49 @@ static void test_too_short(void)
     CHECK(LEFT(&f));
 }
 
+#define ZERO      "\x31\xc0\x0f\x05"           /* xor %eax,%eax; syscall */
+#define IS_ERROR  "\x48\x3d\x00\xf0\xff\xff"   /* cmp $-4096,%rax */
+#define CALL_ZERO "\xff\x14\x25\x00\x00\0\xf0" /* call *0xfffffffff0000000 */
+#define TEST_RAX  "\x48\x85\xc0"               /* test %rax,%rax */
+#define FAR_ABOVE "\x0f\x87\x00\0\0\0"
+
+static void test_zero(void)
+{
+    struct file f = ONE_FUNCTION(ZERO IS_ERROR "\x77\x01" RET RET);
+    CHECK(rewritten(&f) == 1 && code_is(&f, CODE_OF(CALL_ZERO TEST_RAX "\x78\x01" RET RET)));
+    f = ONE_FUNCTION(ZERO IS_ERROR FAR_ABOVE RET);
+    CHECK(rewritten(&f) == 1 && code_is(&f, CODE_OF(CALL_ZERO TEST_RAX "\x0f\x88\x00\0\0\0" RET)));
+    f = ONE_FUNCTION("\x74\x00" ZERO IS_ERROR "\x77\x01" RET RET); /* a jump to its beginning */
+    CHECK(rewritten(&f) == 1);
+    f = ONE_FUNCTION("\x33\xc0\x0f\x05" IS_ERROR "\x77\x01" RET RET); /* the other encoding */
+    CHECK(rewritten(&f) == 1);
+}
+
+static void test_zero_left_alone(void)
+{
+    struct file f = ONE_FUNCTION("\x74\x04" ZERO IS_ERROR "\x77\x01" RET RET); /* a jump to the cmp */
+    CHECK(LEFT(&f));
+    f = ONE_FUNCTION("\x74\x0a" ZERO IS_ERROR "\x77\x01" RET RET); /* to the ja */
+    CHECK(LEFT(&f));
+    f = ONE_FUNCTION(ZERO IS_ERROR "\x77\x01" RET RET);
+    add_function(&f, CODE_OF("\xe9\xf1\xff\xff\xff")); /* from another function to the cmp */
+    CHECK(LEFT(&f));
+    f = ONE_FUNCTION(ZERO IS_ERROR "\x77\x03\x0f\x94\xc0" RET); /* sete behind it */
+    CHECK(LEFT(&f));
+    f = ONE_FUNCTION(ZERO IS_ERROR "\x77\x01" RET "\x0f\x92\xc0" RET); /* setb where it leads */
+    CHECK(LEFT(&f));
+    f = ONE_FUNCTION(ZERO IS_ERROR "\x73\x01" RET RET); /* jae */
+    CHECK(LEFT(&f));
+    f = ONE_FUNCTION(ZERO "\x48\x3d\x00\xe0\xff\xff\x77\x01" RET RET); /* other errors */
+    CHECK(LEFT(&f));
+    f = ONE_FUNCTION(ZERO "\x48\x81\xfb\x00\xf0\xff\xff\x77\x01" RET RET); /* of rbx */
+    CHECK(LEFT(&f));
+    f = ONE_FUNCTION("\x48\x31\xc0\x0f\x05" IS_ERROR "\x77\x01" RET RET); /* longer: nobody writes that */
+    CHECK(LEFT(&f));
+    f = ONE_FUNCTION("\x48\x89\x7c\x24\xf8" ZERO IS_ERROR "\x77\x01" RET RET); /* the red zone */
+    CHECK(LEFT(&f));
+}
+
 static void test_numbers_left_alone(void)
 {
     static const unsigned numbers[] = {15, 56, 57, 58, 59, 60, 231, 322, 435, 512, 0x7fffffff, 0xffffffff};
@@ -532,6 +575,8 @@ int main(void)
     } tests[] = {{"plain-site", test_plain_site},
                  {"instructions-between", test_instructions_between},
                  {"too-short", test_too_short},
+                 {"zero", test_zero},
+                 {"zero-left-alone", test_zero_left_alone},
                  {"numbers-left-alone", test_numbers_left_alone},
                  {"jump-in-function", test_jump_in_function},
                  {"jump-from-elsewhere", test_jump_from_elsewhere},
