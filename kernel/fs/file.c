@@ -4,12 +4,14 @@
 #define MAX_TRANSFER 0x7ffff000UL /* read(2): what one call moves at most */
 
 void (*vfs_unwatch_hook)(struct file *f);
+read_buf_fn file_read_long;
+write_buf_fn file_write_long;
 
 void file_set_ops(struct file *f, const struct file_ops *ops)
 {
     f->ops = ops;
-    f->read_buf = file_readable(f) ? ops->read_buf : NULL;
-    f->write_buf = file_writable(f) ? ops->write_buf : NULL;
+    f->read_buf = file_readable(f) && ops->read_buf ? ops->read_buf : file_read_long;
+    f->write_buf = file_writable(f) && ops->write_buf ? ops->write_buf : file_write_long;
 }
 
 struct file *file_create(const struct file_ops *ops, u32 flags, struct inode *inode, const char *path,
@@ -59,6 +61,13 @@ void file_notify_slow(struct file *f, bool written)
 {
     if (f->inode)
         notify(f->inode, f->dentry, written ? IN_MODIFY : IN_ACCESS);
+}
+
+s64 file_done_slow(struct file *f, s64 result, bool written)
+{
+    if (result > 0)
+        file_notify_slow(f, written);
+    return file_put_after(f, result);
 }
 
 /* Limits the walk to n bytes; returns what was cut off, to be added again. */

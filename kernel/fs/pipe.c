@@ -132,14 +132,6 @@ static ssize_t pipe_read(struct file *f, struct iov_iter *it, u64 *pos)
     return result;
 }
 
-static __attribute__((noinline)) ssize_t read_slowly(struct file *f, void *buf, size_t len)
-{
-    struct iov iov = {buf, len};
-    struct iov_iter it;
-    iov_iter_one(&it, &iov, true);
-    return pipe_read(f, &it, NULL);
-}
-
 /* What is there in one piece goes straight to the program; all else is pipe_read()'s. */
 static ssize_t pipe_read_buf(struct file *f, void *buf, size_t len)
 {
@@ -154,10 +146,10 @@ static ssize_t pipe_read_buf(struct file *f, void *buf, size_t len)
         mutex_unlock_inline(&p->lock);
         if (unlikely(wake))
             waitq_wake_all(&p->changed, POLL_OUT);
-        return n;
+        return file_done(f, n, false);
     }
     mutex_unlock_inline(&p->lock);
-    return read_slowly(f, buf, len);
+    return file_read_long(f, buf, len);
 }
 
 /* Stores what fits now; waits until at least `least` bytes do. Lock held. */
@@ -202,14 +194,6 @@ static ssize_t pipe_write(struct file *f, struct iov_iter *it, u64 *pos)
     return done ? done : n;
 }
 
-static __attribute__((noinline)) ssize_t write_slowly(struct file *f, const void *buf, size_t len)
-{
-    struct iov iov = {(void *)buf, len};
-    struct iov_iter it;
-    iov_iter_one(&it, &iov, true);
-    return pipe_write(f, &it, NULL);
-}
-
 /* What fits into the ring in one piece goes straight there; all else is pipe_write()'s. */
 static ssize_t pipe_write_buf(struct file *f, const void *buf, size_t len)
 {
@@ -223,10 +207,10 @@ static ssize_t pipe_write_buf(struct file *f, const void *buf, size_t len)
         mutex_unlock_inline(&p->lock);
         if (unlikely(wake))
             waitq_wake_all(&p->changed, POLL_IN);
-        return len;
+        return file_done(f, len, true);
     }
     mutex_unlock_inline(&p->lock);
-    return write_slowly(f, buf, len);
+    return file_write_long(f, buf, len);
 }
 
 static u32 pipe_poll(struct file *f)

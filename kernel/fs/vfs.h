@@ -157,7 +157,8 @@ struct file_ops {
     ssize_t (*read)(struct file *f, struct iov_iter *it, u64 *pos);  /* NULL: -EINVAL */
     ssize_t (*write)(struct file *f, struct iov_iter *it, u64 *pos); /* NULL: -EINVAL */
     /* The same for one buffer of the program's, whose range was checked, at no position: the short way for
-     * streams. NULL: read and write are called. */
+     * streams, which ends the whole call. So they take over the caller's reference, and return file_done() or
+     * file_put_after() of the result. NULL: read and write are called. */
     read_buf_fn read_buf;
     write_buf_fn write_buf;
     s64 (*seek)(struct file *f, s64 off, int whence); /* NULL: -ESPIPE */
@@ -177,7 +178,7 @@ struct file {
     const struct file_ops *ops;
     u32 refs;             /* atomic */
     u32 flags;            /* O_*: access mode, O_APPEND, O_NONBLOCK ...; changed by fcntl atomically */
-    read_buf_fn read_buf; /* of ops, where the file may be read; else NULL */
+    read_buf_fn read_buf; /* of ops; where there is none, or the file may not be read, file_read_long */
     write_buf_fn write_buf;
     struct mutex pos_lock; /* guards pos during read, write, seek, getdents */
     u64 pos;
@@ -228,6 +229,15 @@ static inline void file_put(struct file *f)
     if (unlikely(!__atomic_sub_fetch(&f->refs, 1, __ATOMIC_ACQ_REL)))
         file_end(f, 0);
 }
+/* The same for what returns the result of a call. */
+static inline s64 file_put_after(struct file *f, s64 result)
+{
+    return unlikely(!__atomic_sub_fetch(&f->refs, 1, __ATOMIC_ACQ_REL)) ? file_end(f, result) : result;
+}
+/* What read_buf and write_buf are of files without one of their own. Registered once at boot, before there is
+ * a file. */
+extern read_buf_fn file_read_long;
+extern write_buf_fn file_write_long;
 /* True when f may be read (written): its access mode, and not O_PATH. */
 static inline bool file_readable(const struct file *f)
 {
@@ -246,6 +256,12 @@ static inline void file_notify(struct file *f, bool written)
 {
     if (unlikely(vfs_watch_count))
         file_notify_slow(f, written);
+}
+/* The end of a transfer of `result` bytes or -errno: tells inotify, drops the reference, returns result. */
+s64 file_done_slow(struct file *f, s64 result, bool written);
+static inline s64 file_done(struct file *f, s64 result, bool written)
+{
+    return unlikely(vfs_watch_count) ? file_done_slow(f, result, written) : file_put_after(f, result);
 }
 /* Kernel-buffer and iterator I/O with the checks every caller needs (access mode, RLIMIT-free). pos NULL: the
  * file's own position under pos_lock. */

@@ -1,5 +1,7 @@
 /* The descriptor table: see fd.h for how a lookup gets its reference. */
 #include "kernel/linux/fd.h"
+#include "kernel/arch/x86_64/arch.h"
+#include "kernel/arch/x86_64/pte.h"
 #include "kernel/base/errno.h"
 #include "kernel/base/panic.h"
 #include "kernel/base/string.h"
@@ -9,10 +11,17 @@
 
 #define STOCK 2048u /* references a full slot holds in advance */
 
+/* What goes with a page of slots. Never freed once made, so that lookups need no lock. */
+#define FD_CHUNK (PAGE_SIZE / sizeof(fd_slot))
+struct fd_chunk {
+    u64 used[FD_CHUNK / 64];    /* taken, also by a descriptor that is being opened; guarded by fd_lock */
+    u64 cloexec[FD_CHUNK / 64]; /* guarded by fd_lock */
+};
+
 static struct mutex fd_lock;
-static struct fd_chunk no_chunk; /* stands for all that were not made yet: nothing is open there */
-struct fd_chunk *fd_chunks[FD_LIMIT_HARD / FD_CHUNK] = {[0 ... FD_LIMIT_HARD / FD_CHUNK - 1] = &no_chunk};
-static u32 lowest_free; /* no free descriptor lies below; guarded by fd_lock */
+static struct fd_chunk
+    *fd_chunks[FD_LIMIT_HARD / FD_CHUNK]; /* atomic; set after the page of slots was mapped */
+static u32 lowest_free;                   /* no free descriptor lies below; guarded by fd_lock */
 
 void (*fd_closed_hook)(int fd, struct file *f);
 
@@ -29,12 +38,10 @@ static inline u64 slot_stock(fd_slot s)
     return (u16)s;
 }
 
-/* NULL: nothing was ever open in fd's chunk. */
-static inline struct fd_chunk *chunk_of(u32 fd)
+/* NULL: nothing was ever open in fd's chunk, and its slots are not there. */
+static struct fd_chunk *chunk_of(u32 fd)
 {
-    struct fd_chunk *c =
-        fd < FD_LIMIT_HARD ? __atomic_load_n(&fd_chunks[fd / FD_CHUNK], __ATOMIC_ACQUIRE) : &no_chunk;
-    return c == &no_chunk ? NULL : c;
+    return fd < FD_LIMIT_HARD ? __atomic_load_n(&fd_chunks[fd / FD_CHUNK], __ATOMIC_ACQUIRE) : NULL;
 }
 
 /* Takes references of f in advance and adds them to the slot's stock, if the slot still means f. */
@@ -51,10 +58,9 @@ static void slot_refill(fd_slot *slot, struct file *f)
 
 struct file *fd_get(int fd)
 {
-    struct fd_chunk *c = chunk_of(fd);
-    if (!c)
+    if (!chunk_of(fd))
         return NULL;
-    fd_slot *slot = &c->slots[(u32)fd % FD_CHUNK];
+    fd_slot *slot = &FD_SLOTS[fd];
     fd_slot old = __atomic_load_n(slot, __ATOMIC_ACQUIRE);
     /* The last reference in stock is the slot's own, only taken together with it. */
     while (slot_stock(old) > 1) {
@@ -118,16 +124,29 @@ static bool get_bit(const u64 *map, u32 n)
     return map[n / 64] >> (n % 64) & 1;
 }
 
+/* Maps the page of fd's slots, empty. fd_lock held. */
+static bool map_slots(u32 fd)
+{
+    pte_t *entry = pte_kernel_walk((u64)&FD_SLOTS[fd], arch_hooks.alloc_frame);
+    struct page *page = entry ? page_alloc(0, PAGE_KERNEL, PHYS_ZERO) : NULL;
+    if (!page)
+        return false;
+    pte_exchange(entry, pte_make(page_to_paddr(page),
+                                 PTE_PRESENT | PTE_WRITE | PTE_ACCESSED | PTE_DIRTY | PTE_GLOBAL | PTE_NX));
+    return true;
+}
+
 /* The chunk of fd, made when missing. fd_lock held. */
 static struct fd_chunk *chunk_need(u32 fd)
 {
     struct fd_chunk **at = &fd_chunks[fd / FD_CHUNK];
-    if (*at == &no_chunk) {
-        struct fd_chunk *c = kmalloc(sizeof(*c));
-        if (!c)
-            return NULL;
+    if (*at)
+        return *at;
+    struct fd_chunk *c = kmalloc(sizeof(*c));
+    if (c && map_slots(fd))
         __atomic_store_n(at, c, __ATOMIC_RELEASE);
-    }
+    else
+        kfree(c);
     return *at;
 }
 
@@ -137,7 +156,7 @@ static u32 find_free(u32 min, u32 limit)
     u32 fd = MAX(min, lowest_free);
     while (fd < limit) {
         struct fd_chunk *c = fd_chunks[fd / FD_CHUNK];
-        if (c == &no_chunk)
+        if (!c)
             return fd;
         u64 word = ~c->used[fd % FD_CHUNK / 64] & (~0UL << (fd % 64));
         if (word)
@@ -160,7 +179,7 @@ static int install_locked(struct file *f, u32 min, u32 flags)
         return -ENOMEM;
     set_bit(c->used, fd % FD_CHUNK, true);
     set_bit(c->cloexec, fd % FD_CHUNK, flags & O_CLOEXEC);
-    slot_swap(&c->slots[fd % FD_CHUNK], f);
+    slot_swap(&FD_SLOTS[fd], f);
     if (min <= lowest_free)
         lowest_free = fd + 1;
     return fd;
@@ -221,7 +240,7 @@ int fd_replace(int to, struct file *f, u32 flags)
     if (c) {
         set_bit(c->used, to % FD_CHUNK, true);
         set_bit(c->cloexec, to % FD_CHUNK, flags & O_CLOEXEC);
-        old = slot_swap(&c->slots[to % FD_CHUNK], f);
+        old = slot_swap(&FD_SLOTS[to], f);
     }
     mutex_unlock(&fd_lock);
     if (!c) {
@@ -240,7 +259,7 @@ int fd_close(int fd)
     if (!c)
         return -EBADF;
     mutex_lock(&fd_lock);
-    fd_slot old = slot_swap(&c->slots[fd % FD_CHUNK], NULL);
+    fd_slot old = slot_swap(&FD_SLOTS[fd], NULL);
     if (old) {
         set_bit(c->used, fd % FD_CHUNK, false);
         if ((u32)fd < lowest_free)
@@ -254,7 +273,7 @@ int fd_close(int fd)
 int fd_get_cloexec(int fd)
 {
     struct fd_chunk *c = chunk_of(fd);
-    if (!c || !c->slots[fd % FD_CHUNK])
+    if (!c || !FD_SLOTS[fd])
         return -EBADF;
     return get_bit(c->cloexec, fd % FD_CHUNK);
 }
@@ -265,7 +284,7 @@ int fd_set_cloexec(int fd, bool on)
     if (!c)
         return -EBADF;
     mutex_lock(&fd_lock);
-    bool open = c->slots[fd % FD_CHUNK];
+    bool open = FD_SLOTS[fd];
     if (open)
         set_bit(c->cloexec, fd % FD_CHUNK, on);
     mutex_unlock(&fd_lock);
@@ -278,7 +297,7 @@ int fd_next(int fd)
         struct fd_chunk *c = chunk_of(at);
         if (!c)
             at = ALIGN_DOWN(at, FD_CHUNK) + FD_CHUNK;
-        else if (__atomic_load_n(&c->slots[at % FD_CHUNK], __ATOMIC_RELAXED))
+        else if (__atomic_load_n(&FD_SLOTS[at], __ATOMIC_RELAXED))
             return at;
         else
             at++;

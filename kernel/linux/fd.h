@@ -9,24 +9,22 @@
 #ifndef MOKA_LINUX_FD_H
 #define MOKA_LINUX_FD_H
 
+#include "kernel/arch/x86_64/access.h"
+#include "kernel/arch/x86_64/layout.h"
 #include "kernel/fs/vfs.h"
 
 #define FD_LIMIT_HARD 1048576u
 #define FD_LIMIT_SOFT 65536u
-#define FD_CHUNK      512u
 
 /* A slot: the file's address in the high 48 bits, references in stock in the low 16. 0: closed. */
 typedef u64 fd_slot;
 #define FD_STOCK_LOW 1024u /* a lookup that finds less goes the slow way, and refills */
 
-/* 512 descriptors. Never freed once made, so that lookups need no lock. used, cloexec: guarded by fd.c's
- * mutex. */
-struct fd_chunk {
-    fd_slot slots[FD_CHUNK];
-    u64 used[FD_CHUNK / 64]; /* taken, also by a descriptor that is being opened */
-    u64 cloexec[FD_CHUNK / 64];
-};
-extern struct fd_chunk *fd_chunks[FD_LIMIT_HARD / FD_CHUNK]; /* atomic; all are there: empty ones share one */
+/*
+ * All slots, at fixed addresses. A page of them is there once one of its descriptors was opened, and stays;
+ * before that it is not mapped, and nothing is open in it.
+ */
+#define FD_SLOTS ((fd_slot *)FD_TABLE)
 
 /* What is open in a slot that has references in stock. */
 static inline struct file *fd_slot_file(fd_slot s)
@@ -44,9 +42,8 @@ static inline struct file *fd_get_fast(u32 fd)
 {
     if (unlikely(fd >= FD_LIMIT_HARD))
         return NULL;
-    fd_slot *slot = &__atomic_load_n(&fd_chunks[fd / FD_CHUNK], __ATOMIC_ACQUIRE)->slots[fd % FD_CHUNK];
-    fd_slot old = __atomic_load_n(slot, __ATOMIC_RELAXED);
-    if (likely((u16)old >= FD_STOCK_LOW &&
+    fd_slot *slot = &FD_SLOTS[fd], old;
+    if (likely(load64_safe(&old, slot) && (u16)old >= FD_STOCK_LOW &&
                __atomic_compare_exchange_n(slot, &old, old - 1, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)))
         return fd_slot_file(old);
     return NULL;

@@ -1,23 +1,16 @@
 /* System calls that move bytes: read, write and their families, lseek, sendfile, copy_file_range. */
 #include "kernel/base/errno.h"
 #include "kernel/base/string.h"
-#include "kernel/linux/fd.h"
-#include "kernel/linux/signal.h"
-#include "kernel/linux/user.h"
+#include "kernel/linux/io/io.h"
 
 #define RW_MAX 0x7ffff000UL /* bytes one call moves at most (read(2)) */
 
-/* A write found nobody to read: SIGPIPE goes with EPIPE. */
-static __attribute__((noinline)) ssize_t broken_pipe(void)
+ssize_t io_broken_pipe(void)
 {
     struct uabi_siginfo info;
     signal_info(&info, SIGPIPE, SI_USER);
     signal_send_task(current_task(), SIGPIPE, &info);
     return -EPIPE;
-}
-static inline ssize_t after_write(ssize_t n)
-{
-    return unlikely(n == -EPIPE) ? broken_pipe() : n;
 }
 
 static ssize_t transfer(struct file *f, struct iov_iter *it, u64 *pos, bool write)
@@ -27,7 +20,7 @@ static ssize_t transfer(struct file *f, struct iov_iter *it, u64 *pos, bool writ
         return -EBADF;
     if (pos && f->ops->stream)
         return -ESPIPE;
-    return write ? after_write(file_write(f, it, pos)) : file_read(f, it, pos);
+    return write ? io_after_write(file_write(f, it, pos)) : file_read(f, it, pos);
 }
 
 static __attribute__((noinline)) ssize_t transfer_one(struct file *f, void *buf, u64 len, u64 *pos,
@@ -50,41 +43,35 @@ static s64 one_buffer(int fd, void *buf, u64 len, u64 *pos, bool write)
     return n;
 }
 
-/* What follows a transfer: watchers, the reference. Returns n; out of line with all that is rare about it. */
-static __attribute__((noinline)) s64 finish_slowly(struct file *f, s64 n, bool write)
-{
-    if (n > 0)
-        file_notify(f, write);
-    file_put(f);
-    return n;
-}
-static inline s64 finish(struct file *f, s64 n, bool write)
-{
-    if (unlikely(vfs_watch_count))
-        return finish_slowly(f, n, write);
-    if (unlikely(!__atomic_sub_fetch(&f->refs, 1, __ATOMIC_ACQ_REL)))
-        return file_end(f, n);
-    return n;
-}
-
-/* Whatever has no read_buf or write_buf, or cannot be done. The reference of f is dropped. */
-static __attribute__((noinline)) s64 long_way(struct file *f, void *buf, u64 len, bool write)
+/* Whatever has no read_buf or write_buf, or cannot be done by it. The reference of f is dropped. */
+static ssize_t long_way(struct file *f, void *buf, u64 len, bool write)
 {
     struct iov iov = {buf, len};
     struct iov_iter it;
     bool plain = f->ops->stream && len <= RW_MAX && user_range((u64)buf, len);
     iov_iter_one(&it, &iov, true);
     s64 n;
-    if (plain && !write && f->ops->read && file_readable(f)) /* a stream without the short way: a socket */
+    if (plain && !write && f->ops->read && file_readable(f))
         n = f->ops->read(f, &it, &f->pos);
     else if (plain && write && f->ops->write && file_writable(f))
-        n = after_write(f->ops->write(f, &it, &f->pos));
-    else {
-        n = transfer_one(f, buf, len, NULL, write);
-        file_put(f);
-        return n;
-    }
-    return finish(f, n, write);
+        n = io_after_write(f->ops->write(f, &it, &f->pos));
+    else
+        return file_put_after(f, transfer_one(f, buf, len, NULL, write)); /* which tells the watchers */
+    return file_done(f, n, write);
+}
+static __attribute__((noinline)) ssize_t read_long(struct file *f, void *buf, size_t len)
+{
+    return long_way(f, buf, len, false);
+}
+static __attribute__((noinline)) ssize_t write_long(struct file *f, const void *buf, size_t len)
+{
+    return long_way(f, (void *)buf, len, true);
+}
+
+void sys_io_init(void)
+{
+    file_read_long = read_long;
+    file_write_long = write_long;
 }
 
 static __attribute__((noinline)) s64 look_up_slowly(int fd, void *buf, u64 len, bool write)
@@ -98,18 +85,18 @@ s64 sys_read(int fd, void *buf, u64 len)
     struct file *f = fd_get_fast(fd);
     if (unlikely(!f))
         return look_up_slowly(fd, buf, len, false);
-    if (unlikely(!f->read_buf || len > RW_MAX || !user_range((u64)buf, len)))
-        return long_way(f, buf, len, false);
-    return finish(f, f->read_buf(f, buf, len), false);
+    if (unlikely(len > RW_MAX || !user_range((u64)buf, len)))
+        return read_long(f, buf, len);
+    return f->read_buf(f, buf, len);
 }
 s64 sys_write(int fd, void *buf, u64 len)
 {
     struct file *f = fd_get_fast(fd);
     if (unlikely(!f))
         return look_up_slowly(fd, buf, len, true);
-    if (unlikely(!f->write_buf || len > RW_MAX || !user_range((u64)buf, len)))
-        return long_way(f, buf, len, true);
-    return finish(f, after_write(f->write_buf(f, buf, len)), true);
+    if (unlikely(len > RW_MAX || !user_range((u64)buf, len)))
+        return write_long(f, buf, len);
+    return f->write_buf(f, buf, len);
 }
 s64 sys_pread64(int fd, void *buf, u64 len, s64 pos)
 {
@@ -345,7 +332,7 @@ static s64 copy_files(int in_fd, u64 *uin, int out_fd, u64 *uout, u64 len, s64 (
         n = check_copy(in, out, &ip, &op) ?: check(&c);
     }
     if (!n)
-        n = after_write(
+        n = io_after_write(
             vfs_splice(in, uin ? &ip.value : NULL, out, uout ? &op.value : NULL, MIN(len, RW_MAX)));
     n = upos_put(&ip, n);
     n = upos_put(&op, n);

@@ -8,6 +8,7 @@
  *   ffffc10000000000 - ffffc1ffffffffff  device memory (mmio_map)
  *   ffffd00000000000 - ffffd0ffffffffff  the frame table: struct page of every frame
  *   ffffffff80000000 - ffffffff9fffffff  kernel image, linked at + its physical address
+ *   ffffffffe0000000 - ffffffffe07fffff  the descriptor table (kernel/linux/fd.h)
  *   fffffffff0000000 - fffffffff0000fff  table of system-call entries for rewritten programs
  */
 #ifndef MOKA_ARCH_LAYOUT_H
@@ -23,6 +24,7 @@
 #define MMIO_END       0xffffc20000000000UL
 #define FRAME_TABLE    0xffffd00000000000UL
 #define KERNEL_BASE    0xffffffff80000000UL
+#define FD_TABLE       0xffffffffe0000000UL /* in the reach of a sign-extended displacement, as is all here */
 #define SYSCALL_TABLE  0xfffffffff0000000UL
 
 #endif

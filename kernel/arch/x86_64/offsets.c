@@ -13,7 +13,6 @@ void offsets(void)
     DEFINE(CPU_KSTACK_TOP, offsetof(struct cpu, kstack_top));
     DEFINE(CPU_KSTACK_FRAME, offsetof(struct cpu, kstack_frame));
     DEFINE(CPU_CURRENT, offsetof(struct cpu, current));
-    DEFINE(CPU_NEED_RESCHED, offsetof(struct cpu, need_resched));
     DEFINE(THREAD_RETURN_WORK, offsetof(struct thread_head, return_work));
     DEFINE(CPU_SCRATCH, offsetof(struct cpu, scratch));
     DEFINE(CPU_ARCH, offsetof(struct cpu, arch));

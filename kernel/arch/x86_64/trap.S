@@ -231,11 +231,11 @@ trap_on_nmi: /* void trap_nmi(struct trap_frame *), on the NMI stack; must not f
     movq FRAME_R8(%rsp), %r8
     movq FRAME_R9(%rsp), %r9
     .endm
+    /* need_resched is no business of theirs: whoever sets it outside interrupts has preemption off and acts on it
+       in preempt_enable(); after an interrupt, its way out does. */
     .macro leave_if_work target
     movq %gs:CPU_CURRENT, %rcx
     cmpl $0, THREAD_RETURN_WORK(%rcx)
-    jne \target
-    cmpb $0, %gs:CPU_NEED_RESCHED
     jne \target
     .endm
     /* The rest of the frame at rsp, as SYSCALL leaves the registers; rax is the result or the number. */

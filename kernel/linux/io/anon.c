@@ -32,6 +32,7 @@ int wait_change(struct file *f, struct waitq *q, struct mutex *lock)
 
 void io_init(void)
 {
+    sys_io_init();
     epoll_init();
     inotify_setup();
     unix_init();

@@ -15,35 +15,36 @@ struct eventfd {
     struct waitq changed;
 };
 
-/* Takes what a read takes; 0: nothing there. */
-static inline u64 take(struct eventfd *e)
+/* Takes what a read takes. False: nothing there. */
+static inline bool take(struct eventfd *e, bool semaphore, u64 *value)
 {
-    u64 old = __atomic_load_n(&e->count, __ATOMIC_SEQ_CST), value;
-    do {
+    u64 old = __atomic_load_n(&e->count, __ATOMIC_SEQ_CST);
+    do
         if (unlikely(!old))
-            return 0;
-        value = unlikely(e->semaphore) ? 1 : old;
-    } while (unlikely(!__atomic_compare_exchange_n(&e->count, &old, old - value, false, __ATOMIC_SEQ_CST,
-                                                   __ATOMIC_SEQ_CST)));
-    return value;
+            return false;
+    while (unlikely(!__atomic_compare_exchange_n(&e->count, &old, semaphore ? old - 1 : 0, false,
+                                                 __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)));
+    *value = semaphore ? 1 : old;
+    return true;
 }
 
 /* False: it does not fit now. */
 static inline bool add(struct eventfd *e, u64 value)
 {
-    u64 old = __atomic_load_n(&e->count, __ATOMIC_SEQ_CST);
-    do
-        if (unlikely(value > COUNT_MAX - old))
+    u64 old = __atomic_load_n(&e->count, __ATOMIC_SEQ_CST), sum;
+    do {
+        sum = old + value;
+        if (unlikely(sum < value || sum > COUNT_MAX))
             return false;
-    while (unlikely(!__atomic_compare_exchange_n(&e->count, &old, old + value, false, __ATOMIC_SEQ_CST,
-                                                 __ATOMIC_SEQ_CST)));
+    } while (unlikely(
+        !__atomic_compare_exchange_n(&e->count, &old, sum, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)));
     return true;
 }
 
 /* Takes (value: where to) or adds *value. False: not possible now. */
 static bool attempt(struct eventfd *e, u64 *value, bool write)
 {
-    if (write ? !add(e, *value) : !(*value = take(e)))
+    if (write ? !add(e, *value) : !take(e, e->semaphore, value))
         return false;
     if (*value)
         waitq_wake_all(&e->changed, write ? POLL_IN : POLL_OUT);
@@ -66,50 +67,48 @@ static int wait_for(struct file *f, u64 *value, bool write)
     return done ? 0 : -ERESTART;
 }
 
-static __attribute__((noinline)) ssize_t read_slowly(struct file *f, void *buf)
+/* Ends a call after waking who waits for events (0: nobody). */
+static __attribute__((noinline)) ssize_t wake(struct file *f, u32 events, ssize_t result)
 {
+    struct eventfd *e = f->private;
+    if (events)
+        waitq_wake_all(&e->changed, events);
+    return file_put_after(f, result);
+}
+
+/* What has to wait or fails goes the long way. Nobody watches an eventfd by inotify: no file_done(). */
+static inline ssize_t read_one(struct file *f, void *buf, size_t len, bool semaphore)
+{
+    struct eventfd *e = f->private;
     u64 value;
-    int err = wait_for(f, &value, false);
-    return err ? err : store64_safe(buf, value) ? (ssize_t)sizeof(value) : -EFAULT;
-}
-
-static __attribute__((noinline)) ssize_t write_slowly(struct file *f, u64 value)
-{
-    int err = value > COUNT_MAX ? -EINVAL : wait_for(f, &value, true);
-    return err ? err : (ssize_t)sizeof(value);
-}
-
-/* Returns result, after waking who waits. */
-static __attribute__((noinline)) ssize_t wake(struct eventfd *e, u32 events, ssize_t result)
-{
-    waitq_wake_all(&e->changed, events);
-    return result;
+    if (unlikely(len < sizeof(value) || !take(e, semaphore, &value)))
+        return file_read_long(f, buf, len);
+    if (unlikely(!store64_safe(buf, value)))
+        return wake(f, POLL_OUT, -EFAULT);
+    if (unlikely(waitq_busy(&e->changed)))
+        return wake(f, POLL_OUT, sizeof(value));
+    return file_put_after(f, sizeof(value));
 }
 
 static ssize_t eventfd_read_buf(struct file *f, void *buf, size_t len)
 {
-    struct eventfd *e = f->private;
-    if (unlikely(len < sizeof(u64)))
-        return -EINVAL;
-    u64 value = take(e);
-    if (unlikely(!value))
-        return read_slowly(f, buf);
-    ssize_t result = likely(store64_safe(buf, value)) ? (ssize_t)sizeof(value) : -EFAULT;
-    return unlikely(waitq_busy(&e->changed)) ? wake(e, POLL_OUT, result) : result;
+    return read_one(f, buf, len, false);
+}
+
+static ssize_t semaphore_read_buf(struct file *f, void *buf, size_t len)
+{
+    return read_one(f, buf, len, true);
 }
 
 static ssize_t eventfd_write_buf(struct file *f, const void *buf, size_t len)
 {
     struct eventfd *e = f->private;
     u64 value;
-    if (unlikely(len < sizeof(value)))
-        return -EINVAL;
-    if (unlikely(!load64_safe(&value, buf)))
-        return -EFAULT;
-    if (unlikely(!add(e, value)))
-        return write_slowly(f, value);
-    return unlikely(waitq_busy(&e->changed)) && value ? wake(e, POLL_IN, sizeof(value))
-                                                      : (ssize_t)sizeof(value);
+    if (unlikely(len < sizeof(value) || !load64_safe(&value, buf) || !add(e, value)))
+        return file_write_long(f, buf, len);
+    if (unlikely(waitq_busy(&e->changed)))
+        return wake(f, value ? POLL_IN : 0, sizeof(value));
+    return file_put_after(f, sizeof(value));
 }
 
 static ssize_t eventfd_read(struct file *f, struct iov_iter *it, u64 *pos)
@@ -126,7 +125,10 @@ static ssize_t eventfd_write(struct file *f, struct iov_iter *it, u64 *pos)
     u64 value;
     if (it->left < sizeof(value))
         return -EINVAL;
-    return iov_from(it, &value, sizeof(value)) == sizeof(value) ? write_slowly(f, value) : -EFAULT;
+    if (iov_from(it, &value, sizeof(value)) != sizeof(value))
+        return -EFAULT;
+    int err = value > COUNT_MAX ? -EINVAL : wait_for(f, &value, true);
+    return err ? err : (ssize_t)sizeof(value);
 }
 
 static u32 eventfd_poll(struct file *f)
@@ -148,16 +150,12 @@ static void eventfd_release(struct file *f)
     kfree(f->private);
 }
 
-static const struct file_ops eventfd_ops = {
-    .read = eventfd_read,
-    .write = eventfd_write,
-    .read_buf = eventfd_read_buf,
-    .write_buf = eventfd_write_buf,
-    .poll = eventfd_poll,
-    .pollq = eventfd_pollq,
-    .release = eventfd_release,
-    .stream = true,
-};
+#define COMMON_OPS                                                                                           \
+    .read = eventfd_read, .write = eventfd_write, .write_buf = eventfd_write_buf, .poll = eventfd_poll,      \
+    .pollq = eventfd_pollq, .release = eventfd_release, .stream = true
+
+static const struct file_ops eventfd_ops = {COMMON_OPS, .read_buf = eventfd_read_buf};
+static const struct file_ops semaphore_ops = {COMMON_OPS, .read_buf = semaphore_read_buf};
 
 s64 sys_eventfd2(u32 initial, u32 flags)
 {
@@ -168,7 +166,8 @@ s64 sys_eventfd2(u32 initial, u32 flags)
         e->count = initial;
         e->semaphore = flags & EFD_SEMAPHORE;
     }
-    return anon_open(&eventfd_ops, O_RDWR | (flags & ~EFD_SEMAPHORE), "anon_inode:[eventfd]", e, kfree);
+    const struct file_ops *ops = flags & EFD_SEMAPHORE ? &semaphore_ops : &eventfd_ops;
+    return anon_open(ops, O_RDWR | (flags & ~EFD_SEMAPHORE), "anon_inode:[eventfd]", e, kfree);
 }
 
 s64 sys_eventfd(u32 initial)

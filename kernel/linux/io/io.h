@@ -35,4 +35,13 @@ void inotify_setup(void);
 void unix_init(void);
 void netlink_init(void);
 
+/* Result of a write: one that found nobody to read sends SIGPIPE to the caller with its -EPIPE. */
+ssize_t io_broken_pipe(void);
+static inline ssize_t io_after_write(ssize_t n)
+{
+    return unlikely(n == -EPIPE) ? io_broken_pipe() : n;
+}
+
+void sys_io_init(void); /* part of io_init */
+
 #endif

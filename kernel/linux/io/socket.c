@@ -59,7 +59,7 @@ static ssize_t socket_read_buf(struct file *f, void *buf, size_t len)
     struct iov iov = {buf, len};
     struct iov_iter it;
     iov_iter_one(&it, &iov, true);
-    return socket_read(f, &it, NULL);
+    return file_done(f, socket_read(f, &it, NULL), false);
 }
 
 static ssize_t socket_write_buf(struct file *f, const void *buf, size_t len)
@@ -67,7 +67,7 @@ static ssize_t socket_write_buf(struct file *f, const void *buf, size_t len)
     struct iov iov = {(void *)buf, len};
     struct iov_iter it;
     iov_iter_one(&it, &iov, true);
-    return socket_write(f, &it, NULL);
+    return file_done(f, io_after_write(socket_write(f, &it, NULL)), true);
 }
 
 static u32 socket_poll(struct file *f)
