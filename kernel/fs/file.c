@@ -287,8 +287,8 @@ ssize_t vfs_splice(struct file *in, u64 *in_pos, struct file *out, u64 *out_pos,
         part = splice_chunk(in, in_pos, out, out_pos, buf, want);
         if (part > 0)
             done += part;
-        if (part < (ssize_t)want)
-            break;
+        if (part < (ssize_t)want || __atomic_load_n(&current_thread()->interrupt, __ATOMIC_RELAXED))
+            break; /* a signal must not wait for gigabytes */
     }
     kfree(buf);
     return done ? (ssize_t)done : part;

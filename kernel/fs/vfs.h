@@ -343,7 +343,8 @@ void vfs_loadavg(u32 out[3]);
 /* sync(2): writes back whatever is dirty on every mounted volume. May sleep long; errors are not reported. */
 void vfs_sync(void);
 
-/* Copies between files without a program buffer (sendfile, copy_file_range, splice to a socket or pipe). */
+/* Copies between files without a program buffer (sendfile, copy_file_range, splice to a socket or pipe). Ends
+ * early, with what was copied, when a signal is pending. */
 ssize_t vfs_splice(struct file *in, u64 *in_pos, struct file *out, u64 *out_pos, size_t n);
 
 /* The mounted file systems in order, for /proc/mounts and mountinfo; dir: where. Stops when fn is not 0. */
