@@ -77,8 +77,9 @@ static u64 turn_end(struct runqueue *rq, struct thread *running, u64 now)
 }
 
 /*
- * An earlier setting than needed is left alone while a thread runs: the interrupt costs less than setting the
- * timer at each switch. Before the CPU goes idle the setting is made exact.
+ * An earlier setting than needed is left alone: the interrupt costs less than setting the timer at each
+ * switch, and at each request that a CPU waits for, too. An idle CPU is woken once for nothing at most: the
+ * setting is exact then.
  */
 void rq_rearm(struct runqueue *rq, struct thread *running, u64 now)
 {
@@ -90,7 +91,7 @@ void rq_rearm(struct runqueue *rq, struct thread *running, u64 now)
         u64 end = turn_end(rq, running, now);
         want = MIN(want, end);
     }
-    if (want < rq->armed_ns || (!running && want != rq->armed_ns)) {
+    if (want < rq->armed_ns) {
         rq->armed_ns = want;
         timer_arm(want);
     }

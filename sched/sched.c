@@ -158,7 +158,7 @@ static inline void update(struct runqueue *rq, struct thread *prev, bool leaves)
 static inline void prepare(struct runqueue *rq, struct thread *next)
 {
     PUBLISH(next->state, THREAD_RUNNING);
-    if (next == rq->idle || rq->armed_ns > MIN(rq->first_deadline, rq->now + SCHED_GRANULARITY))
+    if (rq->armed_ns > MIN(rq->first_deadline, rq->now + SCHED_GRANULARITY))
         rq_rearm(rq, next == rq->idle ? NULL : next, rq->now);
     publish(rq, next);
 }

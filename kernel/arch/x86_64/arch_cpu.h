@@ -26,6 +26,7 @@ struct arch_cpu {
     struct tss tss;
     u64 emergency_bottom, emergency_top;
     u32 icr_destination; /* what xAPIC's ICR_HIGH holds */
+    u32 timer_divide;    /* what the divide configuration register holds; 0: as after reset */
     u8 trap_stack[512] __attribute__((aligned(16)));
     u8 nmi_stack[1536] __attribute__((aligned(16)));
     u8 emergency_stack[12288] __attribute__((aligned(16)));

@@ -137,8 +137,12 @@ void msi_message(u32 vector, u32 cpu, u64 *addr, u32 *data)
 void lapic_timer_set(u32 count, u32 divide_shift)
 {
     /* Divide configuration: bits 0, 1, 3 hold log2 - 1; dividing by 1 is 0b1011. */
-    u32 code = divide_shift ? divide_shift - 1 : 7;
-    reg_write(REG_TIMER_DIVIDE, (code & 3) | (code & 4) << 1);
+    u32 code = divide_shift ? divide_shift - 1 : 7, divide = (code & 3) | (code & 4) << 1;
+    struct arch_cpu *a = this_cpu()->arch;
+    if (a->timer_divide != divide) { /* an exit to the hypervisor, as above */
+        a->timer_divide = divide;
+        reg_write(REG_TIMER_DIVIDE, divide);
+    }
     reg_write(REG_TIMER_INITIAL, count);
 }
 

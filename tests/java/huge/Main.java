@@ -41,9 +41,12 @@ public final class Main {
         check(use[1] >= use[0] / 2, "half of the heap by 2 MiB pages: " + use[1] + " of " + use[0] + " kB");
     }
 
+    /** Where several emulated CPUs write and execute code in turns, page by page, the pages must be small. */
     private static void codeCache() throws Exception {
+        boolean turns = Runtime.getRuntime().availableProcessors() > 1
+            && Files.readString(Path.of("/proc/cpuinfo")).contains("TCG");
         long[] use = usage("rwxp", 0, Long.MAX_VALUE);
-        check(use[1] >= 2048, "code in a 2 MiB page");
+        check(turns ? use[1] == 0 && use[0] > 0 : use[1] >= 2048, "code in a 2 MiB page");
     }
 
     private static int deep(int n) {
