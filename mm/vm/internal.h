@@ -117,6 +117,9 @@ static inline void tlb_free(struct tlb_batch *b)
 void tlb_finish(struct tlb_batch *b);
 /* Drops the kernel's translations on all CPUs. May sleep. */
 void tlb_flush_kernel(void);
+/* From true to false this CPU runs nothing but the kernel, so shoot-downs leave it alone and it makes up for
+ * them at the end. Preemption off in between. */
+void tlb_quiet(bool quiet);
 void tlb_init(void);
 
 /* ---- pt.c: the page tables of the program's half ---- */

@@ -5,25 +5,32 @@
  * counters in place of their table of readers).
  *
  *   slot.readers  readers that came on this CPU minus those that left on it: only the sum means something
- * (atomic) writing       not 0: a writer waits or writes. Written by the holder of gate waiter        the
- * writer while it waits for the readers there are gate          a reader-writer lock: alone for writers;
- * readers that met a writer wait here generation    how many writers there were; changes under the lock alone
+ * (atomic) state         WRITTEN: a writer has it, or waits for readers to leave. RESERVED: it is the next
+ * one's turn (atomic) waiter        the writer while it sleeps until the readers there are have left (atomic)
+ *   gate          held by the next one: a reader or writer that could not have the lock at once; others queue
+ * there next          the holder of gate while it sleeps until there is no writer (atomic) generation    how
+ * many writers there were; changes under the lock alone
  *
- * reader: adds 1 to its CPU's slot, then looks at writing: 0: it has the lock. Else it takes the 1 back out
- * of the same slot, waits at the gate, and adds it while it has the gate shared, when there is no writer.
- * leaving: subtracts 1 from the slot of the CPU it is on now, then wakes waiter if there is one.
- * writer: takes the gate, sets writing, and waits until the sum over all slots, read one after the
- * other, is 0.
+ * reader: adds 1 to its CPU's slot, then looks at state: 0: it has the lock. Else it takes the 1 back out of
+ * the same slot, and becomes the next one: tries again whenever there is no writer. leaving: subtracts 1 from
+ * the slot of the CPU it is on now, then wakes waiter if there is one. writer: changes state from 0 to
+ * WRITTEN, or becomes the next one and sets WRITTEN when it is not set. Then it waits until the sum over all
+ * slots, read one after the other, is 0. Leaving: clears WRITTEN, wakes next.
  *
- * Why a sum of 0 means no reader. A reader that has the lock has added before it saw writing == 0, so (all
- * sequentially consistent) before writing was set and before the slots are read: its addition is in the sum.
- * Those who back out subtract where they added, so that a slot shows 0 or 1 of them, never less than 0. Hence
- * the sum is at least the number of readers whose subtraction was not read yet. A writer does not miss the
- * last one: the reader subtracts, then reads waiter; the writer sets waiter, then reads the slots. A
- * migration between reading the CPU's number and adding is harmless: the addition is atomic.
+ * Nobody is handed the lock: who comes while the next one wakes up may go before it, because that takes
+ * longer than most writers need; and the next one looks for a while before it sleeps. After a few times it
+ * reserves the lock: then state is not 0, and whoever else comes queues behind it. The gate's order is the
+ * queue's, so nobody starves.
  *
- * Fairness is the gate's: a waiting writer keeps new readers out, and readers at the gate go before the next
- * writer. CPUs that are not counted in cpu_count yet run no reader: the program starts after all are up.
+ * Why a sum of 0 means no reader. A reader that has the lock has added before it saw WRITTEN clear, so (all
+ * sequentially consistent) before it was set and before the slots are read: its addition is in the sum. Those
+ * who back out subtract where they added, so that a slot shows 0 or 1 of them, never less than 0. Hence the
+ * sum is at least the number of readers whose subtraction was not read yet. Nobody misses the last one: the
+ * reader subtracts, then reads waiter; the writer sets waiter, then reads the slots; and likewise with
+ * WRITTEN and next. A migration between reading the CPU's number and adding is harmless: the addition is
+ * atomic. tests/model/vmlock.pml checks this for two writers and two readers.
+ *
+ * CPUs that are not counted in cpu_count yet run no reader: the program starts after all are up.
  */
 #ifndef MOKA_MM_VM_LOCK_H
 #define MOKA_MM_VM_LOCK_H
@@ -31,9 +38,12 @@
 #include "kernel/arch/x86_64/cpu.h"
 #include "sched/mutex.h"
 
+#define VM_LOCK_WRITTEN  1u
+#define VM_LOCK_RESERVED 2u
 struct vm_lock {
-    u64 writing;           /* atomic; read by every reader, like waiter */
+    u32 state;             /* atomic; read by every reader, like waiter */
     struct thread *waiter; /* atomic */
+    struct thread *next;   /* atomic */
     u64 generation;
     struct mutex gate __attribute__((aligned(64)));
 } __attribute__((aligned(64)));
@@ -52,7 +62,7 @@ static inline void vm_read_lock(void)
 {
     struct vm_lock_slot *slot = &vm_lock_slots[cpu_id()];
     __atomic_add_fetch(&slot->readers, 1, __ATOMIC_SEQ_CST);
-    if (unlikely(__atomic_load_n(&vm_lock.writing, __ATOMIC_SEQ_CST)))
+    if (unlikely(__atomic_load_n(&vm_lock.state, __ATOMIC_SEQ_CST)))
         vm_read_lock_slow(slot);
 }
 /* Never waits. */

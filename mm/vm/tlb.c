@@ -9,21 +9,24 @@
  * harmless. Orders: the page-table change (atomic exchange) happens before the push (release), which happens
  * before the target's exchange (acquire) and flush.
  *
- * An idle CPU is not disturbed: it runs nothing but the kernel, whose translations never change. Its state
+ * A CPU that is idle, or looks whether vm_lock becomes free (tlb_quiet), is not disturbed: it runs nothing
+ * but the kernel, whose translations never change, and flushes before it runs the program again. Its state
  * goes
  *
- *     ACTIVE --goes idle--> IDLE --an initiator, by compare-and-exchange--> STALE --wakes: flushes all-->
- * ACTIVE
+ *     ACTIVE --becomes quiet--> IDLE --initiators, by compare-and-exchange--> RANGE or STALE
+ *     any of these three --becomes active, by exchange: flushes the range, or all--> ACTIVE
  *
- * Both sides are sequentially consistent: an initiator that finds IDLE or STALE changed the page table before
- * the CPU's exchange to ACTIVE, so either that exchange sees STALE, or the initiator saw ACTIVE.
+ * Both sides are sequentially consistent: an initiator that finds it quiet changed the page table before the
+ * CPU's exchange to ACTIVE, so either that exchange sees what the initiator wrote, or the initiator saw
+ * ACTIVE.
  */
 #include "kernel/arch/x86_64/trap.h"
 #include "mm/vm/internal.h"
 #include "sched/thread.h"
 
-#define FLUSH_EACH_MAX 32  /* more pages than this: flush everything */
-#define SPINS          200 /* looks at the answer before sleeping */
+#define FLUSH_EACH_MAX 32   /* more pages than this: flush everything */
+#define SPINS          2000 /* looks at the answer before sleeping */
+#define LOOKS          1000 /* looks at whether CPUs become idle or quiet before interrupting them */
 
 struct tlb_request {
     u64 start, end;
@@ -38,9 +41,10 @@ struct tlb_node {
 
 static struct tlb_node *inbox[CPU_MAX]; /* atomic */
 
-enum { ACTIVE, IDLE, STALE };
+/* The low bits of a CPU's state. RANGE: first page << 16 | pages << 2. */
+enum { ACTIVE, IDLE, STALE, RANGE };
 static struct {
-    u32 state; /* atomic; written by its CPU, and by initiators from IDLE to STALE */
+    u64 state; /* atomic; written by its CPU, and by initiators while it is not ACTIVE */
 } __attribute__((aligned(64))) cpu_tlb[CPU_MAX];
 
 static void flush_local(u64 start, u64 end)
@@ -53,20 +57,36 @@ static void flush_local(u64 start, u64 end)
         tlb_flush_page_local(start);
 }
 
-static void idle_hook(bool idle)
+void tlb_quiet(bool quiet)
 {
-    u32 *state = &cpu_tlb[cpu_id()].state;
-    if (__atomic_exchange_n(state, idle ? IDLE : ACTIVE, __ATOMIC_SEQ_CST) == STALE)
+    u64 old = __atomic_exchange_n(&cpu_tlb[cpu_id()].state, quiet ? IDLE : ACTIVE, __ATOMIC_SEQ_CST);
+    u64 start = old >> 16 << PAGE_SHIFT;
+    if (old == STALE)
         tlb_flush_program_local();
+    else if ((old & 3) == RANGE)
+        flush_local(start, start + ((old & 0xffff) >> 2 << PAGE_SHIFT));
 }
 
-/* True when the CPU is idle: it will flush before it runs the program again. */
-static bool left_for_later(u32 cpu)
+/* The state of a CPU, IDLE or RANGE before, that is to forget [start, end) as well. */
+static u64 also_forget(u64 state, u64 start, u64 end)
 {
-    u32 state = __atomic_load_n(&cpu_tlb[cpu].state, __ATOMIC_SEQ_CST);
-    if (state == IDLE && __atomic_compare_exchange_n(&cpu_tlb[cpu].state, &state, STALE, false,
-                                                     __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
-        return true;
+    if (state != IDLE) {
+        u64 first = state >> 16 << PAGE_SHIFT;
+        start = MIN(start, first);
+        end = MAX(end, first + ((state & 0xffff) >> 2 << PAGE_SHIFT));
+    }
+    u64 pages = (end - start) >> PAGE_SHIFT;
+    return pages > FLUSH_EACH_MAX ? STALE : start >> PAGE_SHIFT << 16 | pages << 2 | RANGE;
+}
+
+/* True when the CPU runs nothing but the kernel: it will flush before it runs the program again. */
+static bool left_for_later(u32 cpu, u64 start, u64 end)
+{
+    u64 *at = &cpu_tlb[cpu].state, state = __atomic_load_n(at, __ATOMIC_SEQ_CST);
+    while (state != ACTIVE && state != STALE)
+        if (__atomic_compare_exchange_n(at, &state, also_forget(state, start, end), false, __ATOMIC_SEQ_CST,
+                                        __ATOMIC_SEQ_CST))
+            return true;
     return state == STALE;
 }
 
@@ -102,11 +122,27 @@ static void wait_for_answers(struct tlb_request *r)
     for (u32 i = 0; i < SPINS; i++) {
         if (!__atomic_load_n(&r->pending, __ATOMIC_ACQUIRE))
             return;
-        cpu_relax();
+        if (i % 64 == 63) /* costs more under TCG than all the rest */
+            cpu_relax();
     }
     while (__atomic_load_n(&r->pending, __ATOMIC_ACQUIRE))
         sched_sleep(SLEEP_FOREVER, 0);
     sched_wake(r->waiter); /* the permit may have been somebody else's: give it back */
+}
+
+/* The CPUs that must be told now: to targets. Looks again for a while, because one that faults or changes
+ * areas will soon wait for vm_lock, which the caller holds. Preemption off. */
+static u32 find_targets(u8 *targets, u64 start, u64 end, bool kernel)
+{
+    u32 self = cpu_id(), count = __atomic_load_n(&cpu_count, __ATOMIC_RELAXED), n = 0;
+    for (u32 i = 0; i < count; i++)
+        if (i != self && cpus[i] && __atomic_load_n(&cpus[i]->online, __ATOMIC_ACQUIRE))
+            targets[n++] = i;
+    for (s32 looks = LOOKS; !kernel && n && looks > 0; looks -= n + 1)
+        for (u32 i = n; i > 0; i--)
+            if (left_for_later(targets[i - 1], start, end))
+                targets[i - 1] = targets[--n];
+    return n;
 }
 
 static void __attribute__((noinline)) flush_everywhere(u64 start, u64 end, bool kernel)
@@ -115,20 +151,15 @@ static void __attribute__((noinline)) flush_everywhere(u64 start, u64 end, bool 
     struct tlb_request r = {.start = start, .end = end, .kernel = kernel, .waiter = current_thread()};
     u8 targets[CPU_MAX];
     preempt_disable();
-    u32 self = cpu_id(), count = __atomic_load_n(&cpu_count, __ATOMIC_RELAXED), others = 0;
-    for (u32 i = 0; i < count; i++)
-        if (i != self && cpus[i] && __atomic_load_n(&cpus[i]->online, __ATOMIC_ACQUIRE) &&
-            (kernel || !left_for_later(i)))
-            targets[others++] = i;
-    r.pending = others;
-    for (u32 i = 0; i < others; i++) {
-        nodes[i].request = &r;
-        send(targets[i], &nodes[i]);
-    }
     if (kernel)
         tlb_flush_all_local();
     else
         flush_local(start, end);
+    u32 others = r.pending = find_targets(targets, start, end, kernel);
+    for (u32 i = 0; i < others; i++) {
+        nodes[i].request = &r;
+        send(targets[i], &nodes[i]);
+    }
     preempt_enable();
     if (others)
         wait_for_answers(&r);
@@ -231,5 +262,5 @@ void tlb_finish(struct tlb_batch *b)
 void tlb_init(void)
 {
     irq_set_fixed(VECTOR_TLB, tlb_interrupt, NULL);
-    sched_idle_hook = idle_hook;
+    sched_idle_hook = tlb_quiet;
 }
