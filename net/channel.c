@@ -2,6 +2,7 @@
 
 #include "kernel/fs/vfs.h"
 #include "lwip/priv/tcp_priv.h"
+#include "net/hold.h"
 #include "net/transmit.h"
 
 #define BUCKETS     512u
@@ -382,10 +383,16 @@ void channel_batch_end(u32 queue)
 
 /* ---- the worker ---- */
 
+void channel_watch(void)
+{
+    if (!__atomic_load_n(&listed, __ATOMIC_SEQ_CST)) /* else it was told, or is about to be */
+        core_kick();
+}
+
 u64 channel_work(u64 now)
 {
     static u64 due = SLEEP_FOREVER; /* the worker's own */
-    if (due == SLEEP_FOREVER && __atomic_load_n(&listed, __ATOMIC_SEQ_CST))
+    if (due == SLEEP_FOREVER && (__atomic_load_n(&listed, __ATOMIC_SEQ_CST) || hold_any()))
         due = now + CHANNEL_PATIENCE;
     if (now < due && !abandoned)
         return due;
@@ -400,6 +407,7 @@ u64 channel_work(u64 now)
         put(c);
         c = next;
     }
+    hold_release_all();
     core_leave();
     return SLEEP_FOREVER;
 }

@@ -59,7 +59,10 @@ void channel_show(struct seq *s); /* for /proc/net/moka */
 void channel_deliver(u32 queue, struct net_buf *frame);
 void channel_batch_end(u32 queue);
 
-/* The worker, without the core: drains what nobody did. When to come back, or SLEEP_FOREVER. */
+/* The worker shall come within CHANNEL_PATIENCE. core held. */
+void channel_watch(void);
+/* The worker, without the core: drains what nobody did, sends what was held back (hold.h). When to come back,
+ * or SLEEP_FOREVER. */
 u64 channel_work(u64 now_ns);
 
 #endif

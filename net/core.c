@@ -14,6 +14,7 @@
 #include "lwip/netif.h"
 #include "lwip/priv/tcp_priv.h"
 #include "net/channel.h"
+#include "net/hold.h"
 #include "net/net.h"
 #include "net/transmit.h"
 
@@ -79,6 +80,7 @@ void core_leave(void)
 
 int core_sleep(u64 deadline_ns)
 {
+    hold_release_mine();
     core_leave();
     int err = sched_sleep(deadline_ns, SLEEP_INTERRUPTIBLE);
     core_enter();
@@ -162,6 +164,7 @@ static void worker_main(void *arg)
         u64 next = run_timers();
         core_leave();
         netif_work();
+        hold_work();
         next = MIN(next, channel_work(clock_monotonic_ns()));
         event_wait(&work, next, 0);
     }
@@ -186,6 +189,7 @@ void net_init(void)
 {
     core_init();
     inet_init();
+    hold_init();
     netproc_init();
     netif_start();
     core_start();

@@ -2,6 +2,7 @@
 #include "lwip/netif.h"
 #include "lwip/priv/tcp_priv.h"
 #include "net/channel.h"
+#include "net/hold.h"
 #include "net/interface.h"
 #include "net/transmit.h"
 
@@ -330,6 +331,7 @@ static int show_tcp(struct seq *s, void *arg)
 static int show_moka(struct seq *s, void *arg)
 {
     channel_show(s);
+    hold_show(s);
     netif_show(s);
     transmit_show(s);
     return 0;

@@ -72,6 +72,8 @@ struct inet_socket {
     u32 inbox_bytes;
     struct list backlog; /* of a listener: sockets not accepted yet, by waiting_link */
     struct list waiting_link;
+    struct thread *holder; /* who wrote what is held back (hold.h); NULL: nothing is */
+    struct list hold_link;
     ip_addr_t local, remote;
     u16 local_port, remote_port;
     bool v6only;

@@ -11,6 +11,7 @@
 #define MOKA_NET_SOCKET_H
 
 #include "kernel/fs/vfs.h"
+#include "sched/thread.h"
 
 struct socket;
 
@@ -101,6 +102,15 @@ static inline bool socket_flag(const struct socket *s, u32 option)
 }
 /* The deadline of a blocking call that begins now. */
 u64 socket_deadline(u64 timeout_ns);
+
+/* The running thread is about to wait for events, of whatever: what it wrote and may be held back
+ * (net/hold.h) leaves. No lock held. */
+void socket_settle_slowly(void);
+static inline void socket_settle(void)
+{
+    if (unlikely(current_thread()->holds))
+        socket_settle_slowly();
+}
 
 /* A protocol family; registered once, at boot, and lives for ever. */
 struct socket_family {

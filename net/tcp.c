@@ -2,6 +2,7 @@
 #include "lwip/priv/tcp_priv.h"
 #include "net/channel.h"
 #include "net/direct.h"
+#include "net/hold.h"
 
 #define CHUNK_SMALL 1024u  /* bytes a small send copies through the stack */
 #define CHUNK       16384u /* a large one, through the heap */
@@ -28,6 +29,7 @@ static void attach(struct inet_socket *s, struct tcp_pcb *pcb)
 static struct tcp_pcb *detach(struct inet_socket *s)
 {
     struct tcp_pcb *pcb = s->tcp;
+    hold_forget(s);
     channel_abandon(s);
     s->tcp = NULL;
     if (pcb && s->state == S_LISTENING) {
@@ -81,6 +83,8 @@ void tcp_apply_options(struct inet_socket *s)
         pcb->ttl = inet_option(s, 0, 2);
     if (socket_flag(&s->base, LINUX_SO_REUSEADDR) || socket_flag(&s->base, LINUX_SO_REUSEPORT))
         ip_set_option(pcb, SOF_REUSEADDR);
+    if (s->state == S_ESTABLISHED && pcb->unsent && !inet_option(s, 6, 3)) /* no cork, not any more */
+        hold_or_send(s);
 }
 
 /* ---- what lwIP tells (core held) ---- */
@@ -125,6 +129,7 @@ static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t len)
 static void on_error(void *arg, err_t err)
 {
     struct inet_socket *s = arg;
+    hold_forget(s);
     channel_abandon(s);
     s->tcp = NULL;
     if (err == ERR_RST)
@@ -431,7 +436,7 @@ static s64 write_bytes(struct inet_socket *s, const u8 *bytes, size_t n, u32 fla
         full = err != ERR_OK;
         done += full ? 0 : k;
         if (!more || full)
-            tcp_output(s->tcp);
+            hold_or_send(s);
         if (full && !s->tcp->unsent && !s->tcp->unacked) { /* nothing on its way: no room will come */
             room = -ENOBUFS;
             break;
@@ -598,6 +603,7 @@ static ssize_t receive_segments(struct inet_socket *s, struct socket_message *m)
     do {
         u32 flags = m->flags | (done && !all ? SOCKET_DONTWAIT : 0);
         core_enter();
+        hold_release_mine();
         n = wait_readable(s, flags, deadline);
         core_leave();
         if (n <= 0 || !m->it->left)
@@ -646,6 +652,7 @@ static u32 tcp_poll_op(struct socket *base)
     if (direct_is(s))
         return stream_events(s, direct_poll(s));
     core_enter();
+    hold_release_mine();
     if (s->state == S_LISTENING) {
         events = list_empty(&s->backlog) ? 0 : POLL_IN;
     } else {

@@ -290,10 +290,20 @@ static bool interrupted(struct thread *t, u32 flags)
     return true;
 }
 
+void (*sched_holds_hook)(void);
+
+static __attribute__((noinline)) void let_go(struct thread *t)
+{
+    t->holds = false;
+    sched_holds_hook();
+}
+
 int sched_sleep(u64 deadline_ns, u32 flags)
 {
     struct thread *t = current_thread();
     bool woken = true;
+    if (unlikely(t->holds))
+        let_go(t);
     if (interrupted(t, flags))
         return -EINTR;
     if (PEEK(t->wait) == WAIT_PERMIT) {

@@ -82,6 +82,7 @@ struct thread {
     u8 placement;     /* how its vruntime is meant when it arrives in a queue: sched.c */
     bool timed_out;   /* the last sleep ended by its deadline */
     bool timer_armed; /* timer_node is in the timer tree of `cpu` */
+    bool holds;       /* the thread's own: it put off what sched_holds_hook is for */
     u32 on_cpu;       /* atomic; 1 from before it is switched to until it is switched away from */
     struct tree_node run_node;
     struct thread *wake_next; /* link in a CPU's wake queue */
@@ -160,6 +161,13 @@ u64 sched_timer_interrupts(u32 cpu); /* timer interrupts taken since boot */
 
 /* Calls fn for each thread with the thread list's mutex held, until it returns non-zero; returns that. */
 int thread_for_each(int (*fn)(struct thread *t, void *arg), void *arg);
+
+/*
+ * Called by a thread that goes to sleep and has thread->holds set, which is cleared: somebody else shall do
+ * what it put off. Preemption on; any locks may be held; may do what interrupt handlers may. Set once, at
+ * boot.
+ */
+extern void (*sched_holds_hook)(void);
 
 /*
  * Called on a CPU right before it switches to its idle thread (idle true) and away from it (false): in

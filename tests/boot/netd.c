@@ -5,6 +5,8 @@
  *     E            echoes everything
  *     G N          sends N bytes of the pattern that netlib.py knows, then closes
  *     S N          takes N bytes, answers "CRC32\n"
+ *     P WAY        sends "a", passes a while in a way (pieces()), sends "b", then closes
+ *     T N          N times: sends "header ", then "body\n", then takes a byte
  *     M            sends /proc/meminfo and /proc/net/moka, then closes
  *     Q            ends the program with status 0
  *
@@ -14,6 +16,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
@@ -21,9 +24,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { PORT = 7777, PATTERN = 65521, BUFFER = 65536, STACK = 131072 };
+enum { PORT = 7777, PATTERN = 65521, BUFFER = 65536, STACK = 131072, PAUSE_MS = 1500 };
 
 static unsigned char pattern[PATTERN];
 static uint32_t crc_table[256];
@@ -98,6 +102,74 @@ static void copy_file(int fd, const char *path)
         close(from);
 }
 
+static void compute(int ms)
+{
+    struct timespec begin, now;
+    clock_gettime(CLOCK_MONOTONIC, &begin); /* the vDSO's: no system call */
+    do
+        clock_gettime(CLOCK_MONOTONIC, &now);
+    while ((now.tv_sec - begin.tv_sec) * 1000 + (now.tv_nsec - begin.tv_nsec) / 1000000 < ms);
+}
+
+static void *send_later(void *arg)
+{
+    usleep(PAUSE_MS * 1000);
+    send_all((int)(long)arg, "b", 1);
+    close((int)(long)arg);
+    return NULL;
+}
+
+static void wait_in_vain(void)
+{
+    pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    pthread_cond_t never = PTHREAD_COND_INITIALIZER;
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += PAUSE_MS % 1000 * 1000000L;
+    until.tv_sec += PAUSE_MS / 1000 + until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    pthread_mutex_lock(&lock);
+    pthread_cond_timedwait(&never, &lock, &until);
+    pthread_mutex_unlock(&lock);
+}
+
+/* Small pieces that Nagle's algorithm would send at once: whatever the program does next, "a" does not wait
+ * for "b". */
+static void pieces(int fd, const char *way)
+{
+    int on = 1, off = 0;
+    pthread_t t;
+    if (!strcmp(way, "uncork"))
+        setsockopt(fd, IPPROTO_TCP, TCP_CORK, &on, sizeof(on));
+    send_all(fd, "a", 1);
+    if (!strcmp(way, "compute")) {
+        compute(PAUSE_MS);
+    } else if (!strcmp(way, "sleep")) {
+        usleep(PAUSE_MS * 1000);
+    } else if (!strcmp(way, "poll")) {
+        poll(NULL, 0, PAUSE_MS);
+    } else if (!strcmp(way, "futex")) {
+        wait_in_vain();
+    } else if (!strcmp(way, "nodelay")) {
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+        compute(PAUSE_MS);
+    } else if (!strcmp(way, "uncork")) {
+        setsockopt(fd, IPPROTO_TCP, TCP_CORK, &off, sizeof(off));
+        compute(PAUSE_MS);
+    } else if (!strcmp(way, "exit") && !pthread_create(&t, NULL, send_later, (void *)(long)dup(fd))) {
+        pthread_detach(t);
+        return;
+    }
+    send_all(fd, "b", 1);
+}
+
+static void twice(int fd, long n)
+{
+    char byte;
+    while (n-- > 0 && !send_all(fd, "header ", 7) && !send_all(fd, "body\n", 5) && recv(fd, &byte, 1, 0) == 1)
+        ;
+}
+
 static void *serve(void *arg)
 {
     int fd = (int)(long)arg;
@@ -112,6 +184,10 @@ static void *serve(void *arg)
         give(fd, atol(line + 1));
     else if (line[0] == 'S')
         take(fd, atol(line + 1));
+    else if (line[0] == 'P')
+        pieces(fd, line + 2);
+    else if (line[0] == 'T')
+        twice(fd, atol(line + 1));
     else if (line[0] == 'M')
         copy_file(fd, "/proc/meminfo"), copy_file(fd, "/proc/net/moka");
     else if (line[0] == 'Q')

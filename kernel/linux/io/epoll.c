@@ -21,6 +21,7 @@
 #include "kernel/base/string.h"
 #include "kernel/base/tree.h"
 #include "kernel/linux/io/io.h"
+#include "net/socket.h"
 #include "sched/mutex_inline.h"
 
 #define EPOLLEXCLUSIVE (1u << 28)
@@ -546,6 +547,7 @@ static __attribute__((noinline)) s64 wait_for_events(int epfd, struct uabi_epoll
         return -EINVAL;
     if (unlikely(!user_range((u64)uevents, max * sizeof(*uevents))))
         return -EFAULT;
+    socket_settle();
     struct file *f = fd_get_inline(epfd);
     if (unlikely(!f))
         return -EBADF;

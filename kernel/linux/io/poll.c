@@ -5,6 +5,7 @@
 #include "kernel/arch/x86_64/access.h"
 #include "kernel/base/string.h"
 #include "kernel/linux/io/io.h"
+#include "net/socket.h"
 
 /* One file asked for. */
 struct ask {
@@ -54,6 +55,7 @@ static s64 sleep_until_ready(struct asks *a, u64 deadline_ns)
 {
     u32 ready;
     int err = 0;
+    socket_settle();
     enter_all(a);
     while (!(ready = look(a)) && !err)
         err = sched_sleep(deadline_ns, SLEEP_INTERRUPTIBLE);
