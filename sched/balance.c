@@ -58,6 +58,28 @@ static struct thread *first_movable(struct runqueue *rq, cpu_mask mask)
     return NULL;
 }
 
+/* t's virtual time means something on other's CPU: it is not changed by moving there. */
+static bool comparable(const struct thread *t, const struct runqueue *other)
+{
+    s64 ahead = t->vruntime - PEEK(other->vtime);
+    return ahead <= (s64)SCHED_LEAD_MAX && -ahead <= (s64)SCHED_LEAD_MAX;
+}
+
+/* The waiting thread that has been here for longest, of those that may run on other's CPU, but for `first`
+ * only such that weigh as much and lose nothing by moving. */
+static struct thread *longest_here(struct runqueue *rq, struct thread *first, const struct runqueue *other)
+{
+    struct thread *longest = first, *t = first;
+    for (u32 i = 0; t && i < SCHED_SCAN_MAX; i++, t = ready_next(rq, t)) {
+        bool fit = (allowed_cpus(t) & cpu_bit(other->cpu)) &&
+                   !__atomic_load_n(&t->on_cpu, __ATOMIC_ACQUIRE) &&
+                   t->queued_weight == first->queued_weight && comparable(t, other);
+        if (fit && t->arrived_ns < longest->arrived_ns)
+            longest = t;
+    }
+    return longest;
+}
+
 static void move(struct runqueue *rq, struct thread *t, u32 cpu)
 {
     ready_remove(rq, t);
@@ -103,12 +125,19 @@ static void reconcile(struct runqueue *rq, struct runqueue *other, u64 other_vru
     }
 }
 
-/* The best busy CPU to give t to, or ~0: see (a) and (b) in thread.h. */
+/* The running thread has been here longer than t, and will be waiting in its turn. */
+static bool longer_here(struct runqueue *rq, const struct thread *t)
+{
+    const struct thread *running = this_cpu()->current;
+    return running != rq->idle && running->arrived_ns < t->arrived_ns;
+}
+
+/* The best busy CPU to give t, the first, or one like it to: see (a) and (b) in thread.h. ~0: none. */
 static u32 busy_target(struct runqueue *rq, struct thread *t, u64 now)
 {
     u32 lightest = ~0u, furthest = ~0u;
     u64 least_load = rq->load;
-    s64 most_lead = SCHED_BALANCE_LEAD;
+    s64 most_lead = longer_here(rq, t) ? 2 * SCHED_BALANCE_LEAD : SCHED_BALANCE_LEAD;
     for (cpu_mask m = allowed_cpus(t) & ~cpu_bit(rq->cpu); m; m &= m - 1) {
         struct runqueue *other = &runqueues[__builtin_ctzl(m)];
         u64 vruntime, load = PEEK(other->load) + t->queued_weight;
@@ -129,6 +158,32 @@ static u32 busy_target(struct runqueue *rq, struct thread *t, u64 now)
     return lightest != ~0u ? lightest : furthest;
 }
 
+/* The next CPU in turn that is as busy as this one and could take t: see (c). ~0: none. */
+static u32 equal_target(struct runqueue *rq, struct thread *t)
+{
+    u32 cpus = 64 - (u32)__builtin_clzl(PEEK(sched_online_cpus));
+    for (u32 i = 1; i < cpus; i++) {
+        u32 cpu = (rq->cpu + i) % cpus;
+        if (allowed_cpus(t) & cpu_bit(cpu) && PEEK(runqueues[cpu].load) == rq->load &&
+            PEEK(runqueues[cpu].nr_runnable) > 1 && comparable(t, &runqueues[cpu]))
+            return cpu;
+    }
+    return ~0u;
+}
+
+/* Among busy CPUs. */
+static void balance_busy(struct runqueue *rq, u64 now)
+{
+    struct thread *t = first_movable(rq, PEEK(sched_online_cpus) & ~cpu_bit(rq->cpu));
+    u32 cpu = t ? busy_target(rq, t, now) : ~0u;
+    if (t && cpu == ~0u && now >= rq->next_rotate_ns) {
+        rq->next_rotate_ns = now + SCHED_ROTATE;
+        cpu = equal_target(rq, t);
+    }
+    if (cpu != ~0u)
+        move(rq, longest_here(rq, t, &runqueues[cpu]), cpu);
+}
+
 void balance_push(struct runqueue *rq)
 {
     u64 now = rq->now;
@@ -136,12 +191,7 @@ void balance_push(struct runqueue *rq)
     if (!rq->ready_count || now < rq->next_balance_ns)
         return;
     rq->next_balance_ns = now + SCHED_BALANCE;
-    struct thread *t = first_movable(rq, PEEK(sched_online_cpus) & ~cpu_bit(rq->cpu));
-    if (!t)
-        return;
-    u32 cpu = busy_target(rq, t, now);
-    if (cpu != ~0u)
-        move(rq, t, cpu);
+    balance_busy(rq, now);
 }
 
 void balance_pull(struct runqueue *rq)

@@ -11,6 +11,7 @@
 #define SCHED_CREDIT       (4 * NSEC_PER_MSEC)  /* virtual: a woken thread's largest lead over its CPU */
 #define SCHED_BALANCE      (4 * NSEC_PER_MSEC)  /* real: between two looks at other CPUs */
 #define SCHED_BALANCE_LEAD (8 * NSEC_PER_MSEC)  /* virtual: lag behind another CPU that moves a thread */
+#define SCHED_ROTATE       (20 * NSEC_PER_MSEC) /* real: between two exchanges with equally busy CPUs */
 #define SCHED_LEAD_MAX     (40 * NSEC_PER_MSEC) /* virtual: more than this between CPUs is meaningless */
 #define SCHED_SCAN_MAX     32                   /* waiting threads looked at for one that may move */
 #define DEAD_CACHE_MAX     16                   /* ended threads kept per CPU with their stacks */
@@ -34,7 +35,7 @@ struct runqueue {
     struct thread *idle;
     u64 now;      /* time of the last schedule() */
     u64 armed_ns; /* what the timer is set to; ~0 none. The timer's handler writes it too */
-    u64 next_balance_ns;
+    u64 next_balance_ns, next_rotate_ns;
     struct thread *dead;
     u32 dead_count;
 

@@ -22,6 +22,7 @@ static __attribute__((noinline)) void place_moved(struct runqueue *rq, struct th
         break;
     }
     t->vruntime = rq->vtime + ahead;
+    t->arrived_ns = rq->now;
     t->placement = PLACE_SAME;
 }
 

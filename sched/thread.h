@@ -44,6 +44,10 @@
  * apart than SCHED_LEAD_MAX (they were not both contended, or affinity keeps threads apart) the one behind is
  * lifted.
  *
+ * What a CPU is worth differs: a host takes vCPUs away, hardware threads share a core; nobody tells the guest
+ * how much. So that it hits CPUs and not threads, (c) busy CPUs with equal loads exchange the threads that
+ * were on each for longest, every SCHED_ROTATE ns: one gives, and (a) lets the other give back.
+ *
  * No periodic tick: the one-shot timer is armed for the first deadline of a sleeper, and for the end of the
  * running thread's turn when another waits. One runnable thread, or none: no interrupt.
  */
@@ -89,6 +93,7 @@ struct thread {
     u64 vruntime;
     u64 run_ns; /* CPU time used, up to last_in_ns */
     u64 last_in_ns;
+    u64 arrived_ns;    /* when it came to `cpu` from another, or was made */
     u64 queued_weight; /* as added to the run queue's load */
     struct tree_node timer_node;
     u64 timer_ns; /* deadline while timer_armed */

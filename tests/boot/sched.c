@@ -5,10 +5,12 @@
  *   sched ticks           timer interrupts while idle, and while each CPU has one thread that computes
  *   sched crowd THREADS   threads that sleep, wake each other in a ring, and end
  *   sched migrate         a thread follows its affinity over all CPUs, and leaves a CPU it shares
+ *   sched fair            the work that threads which compute get done, equal ones and such of two niceness
  *
  * Prints `ok NAME` or `not ok NAME: why` lines.
  */
 #define _GNU_SOURCE
+#include <math.h>
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
@@ -17,6 +19,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -209,6 +213,112 @@ static void migrate(void)
     pthread_join(thread, NULL);
 }
 
+/* ---- fair ---- */
+
+enum { WORKERS_MAX = 4 * CPUS_MAX, FAIR_MS = 5000, FAIR_TRIES = 4, TURNS = 50000 };
+
+struct worker {
+    _Alignas(64) uint64_t done; /* pieces of work of TURNS turns of a loop each */
+    uint64_t fastest_ns;        /* the shortest time that a piece took */
+    uint64_t cpu_ns;            /* CPU time as the kernel accounts for it */
+    int nice;
+};
+static struct worker workers[WORKERS_MAX];
+
+static uint64_t clock_ns(clockid_t clock)
+{
+    struct timespec ts;
+    clock_gettime(clock, &ts);
+    return ts.tv_sec * 1000000000UL + ts.tv_nsec;
+}
+
+static void *work(void *arg)
+{
+    struct worker *w = arg;
+    setpriority(PRIO_PROCESS, syscall(SYS_gettid), w->nice);
+    w->fastest_ns = UINT64_MAX;
+    for (w->done = 0; !stop; w->done++) {
+        uint64_t start = clock_ns(CLOCK_MONOTONIC);
+        for (int i = 0; i < TURNS; i++)
+            __asm__ volatile("");
+        uint64_t took = clock_ns(CLOCK_MONOTONIC) - start;
+        w->fastest_ns = took < w->fastest_ns ? took : w->fastest_ns;
+    }
+    w->cpu_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+    return NULL;
+}
+
+static void compete(long count, int second_nice)
+{
+    pthread_t threads[WORKERS_MAX];
+    stop = 0;
+    for (long i = 0; i < count; i++) {
+        workers[i].nice = i % 2 ? second_nice : 0;
+        pthread_create(&threads[i], NULL, work, &workers[i]);
+    }
+    pause_ms(FAIR_MS);
+    stop = 1;
+    for (long i = 0; i < count; i++)
+        pthread_join(threads[i], NULL);
+}
+
+static double by_work(const struct worker *w)
+{
+    return w->done;
+}
+static double by_clock(const struct worker *w)
+{
+    return w->cpu_ns;
+}
+
+/* The largest deviation from a worker's share of the sum, in per cent of that share. */
+static double unfairness(long count, double (*got)(const struct worker *w))
+{
+    double weights = 0, sum = 0, worst = 0;
+    for (long i = 0; i < count; i++) {
+        sum += got(&workers[i]);
+        weights += workers[i].nice ? 335.54 : 1024; /* 1.25 for each step (setpriority(2) on Linux) */
+    }
+    for (long i = 0; i < count; i++) {
+        double share = sum * (workers[i].nice ? 335.54 : 1024) / weights;
+        worst = fmax(worst, fabs(got(&workers[i]) / share - 1));
+    }
+    return worst * 100;
+}
+
+/* How much of the time that the kernel accounts for no work was done, in per cent: the host took the CPU
+ * away. */
+static double stolen(long count)
+{
+    uint64_t fastest = UINT64_MAX;
+    double done = 0, cpu_ns = 0;
+    for (long i = 0; i < count; i++) {
+        fastest = workers[i].fastest_ns < fastest ? workers[i].fastest_ns : fastest;
+        done += workers[i].done;
+        cpu_ns += workers[i].cpu_ns;
+    }
+    return (1 - done * fastest / cpu_ns) * 100;
+}
+
+/*
+ * Each one's share of the work, and of the accounted time, is off by `limit` per cent at most. What the host
+ * takes hits whoever runs at that time, and need not be the same for all: a tenth of it may be uneven. One of
+ * a few tries must do.
+ */
+static void fair(const char *name, long count, int second_nice, double limit)
+{
+    double off = 0, allowed = 0, accounted = 0;
+    for (int i = 0; i < FAIR_TRIES && off >= allowed; i++) {
+        compete(count, second_nice);
+        accounted = unfairness(count, by_clock);
+        allowed = limit + stolen(count) / 10;
+        off = fmax(unfairness(count, by_work), accounted);
+    }
+    fprintf(stderr, "%s: off by %.2f %%, allowed %.2f; by accounted time %.2f\n", name, off, allowed,
+            accounted);
+    report(name, off < allowed, "tenths of a per cent off:", lrint(10 * off));
+}
+
 int main(int argc, char **argv)
 {
     cpus = sysconf(_SC_NPROCESSORS_ONLN);
@@ -218,7 +328,10 @@ int main(int argc, char **argv)
         crowd(atol(argv[2]));
     else if (argc == 2 && !strcmp(argv[1], "migrate"))
         migrate();
-    else
+    else if (argc == 2 && !strcmp(argv[1], "fair")) {
+        fair("fair", 2 * cpus + 1, 0, 2);
+        fair("fair-nice", 4 * cpus, 5, 5);
+    } else
         return 2;
     return failed;
 }

@@ -28,7 +28,7 @@ static irq_handler handlers[256];
 static struct thread *switched_from;
 static u64 live_objects;
 static void (*boot_fn)(void);
-bool sim_stalls;
+bool sim_stalls, sim_slow_cpu;
 
 u8 boot_stack_bottom[16], boot_stack_top[16];
 u32 fpu_area_size = 512;
@@ -142,6 +142,12 @@ void sim_work_forever(void *unused)
 {
     for (;;)
         sim_work(NSEC_PER_SEC);
+}
+
+void sim_count_work(void *steps)
+{
+    for (;; ++*(u64 *)steps)
+        sim_work(SIM_STEP);
 }
 
 /* ---- what arch and mm/phys offer ---- */
@@ -288,7 +294,7 @@ void sim_stop(void)
 }
 
 /* True while the host has taken the executing CPU away: two fifths of the time for 5 to 60 ms, when
- * sim_stalls is set. */
+ * sim_stalls is set, or according to sim_slow_cpu. */
 static bool stalled(void)
 {
     static u64 random = 88172645463325252UL; /* xorshift64, Marsaglia 2003 */
@@ -298,6 +304,8 @@ static bool stalled(void)
     random ^= random << 17;
     if (sim_stalls && random % 1000 == 0)
         until[executing] = now_ns + (5 + (random >> 20) % 55) * NSEC_PER_MSEC;
+    if (sim_slow_cpu && !executing && now_ns / SIM_STEP % 3 == 0)
+        return true;
     return until[executing] > now_ns;
 }
 

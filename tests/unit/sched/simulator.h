@@ -17,8 +17,12 @@ _Noreturn void sim_stop(void);
 void sim_work(u64 ns);
 /* The same for ever. */
 _Noreturn void sim_work_forever(void *unused);
+/* The same for ever; counts the steps that it really executed in *(u64 *)steps. */
+_Noreturn void sim_count_work(void *steps);
 u64 sim_live_objects(void);
 /* CPUs stop now and then, as vCPUs do on a loaded host. */
 extern bool sim_stalls;
+/* The first CPU does two thirds of what the others do. */
+extern bool sim_slow_cpu;
 
 #endif

@@ -108,6 +108,49 @@ static void fair_stalled(void)
     sim_stop();
 }
 
+/* Each thread gets its share of the work done, not only of time, when one CPU does less than the others. */
+static void fair_work(u32 n, const int *nice, double tolerance)
+{
+    u64 steps[64] = {0}, sum = 0;
+    double weights = 0, weight[64];
+    sim_slow_cpu = true;
+    for (u32 i = 0; i < n; i++) {
+        struct thread *t = thread_create("worker", sim_count_work, &steps[i], false);
+        sched_set_nice(t, nice[i % 2]);
+        thread_start(t);
+        weights += weight[i] = nice[i % 2] ? 335.54 : 1024;
+    }
+    sleep_for(5 * NSEC_PER_SEC);
+    for (u32 i = 0; i < n; i++)
+        sum += steps[i];
+    for (u32 i = 0; i < n; i++) {
+        double off = steps[i] * weights / weight[i] / sum - 1;
+        CHECK(off < tolerance && off > -tolerance, "thread %u of %u on %u CPUs: %+.2f %% of its share", i, n,
+              test_cpus, off * 100);
+    }
+    sim_stop();
+}
+static void fair_work_3(void)
+{
+    fair_work(3, (int[]){0, 0}, 0.02);
+}
+static void fair_work_5(void)
+{
+    fair_work(5, (int[]){0, 0}, 0.02);
+}
+static void fair_work_8(void)
+{
+    fair_work(8, (int[]){0, 0}, 0.02);
+}
+static void fair_work_16(void)
+{
+    fair_work(16, (int[]){0, 0}, 0.02);
+}
+static void fair_work_nice(void)
+{
+    fair_work(8, (int[]){0, 5}, 0.05);
+}
+
 static void fair_nice(void)
 {
     struct thread *t[3] = {hog(0, ~0UL), hog(5, ~0UL), hog(-5, ~0UL)};
@@ -403,6 +446,11 @@ static const struct test {
     {"sched/fair-2-on-4", 4, fair_2},
     {"sched/fair-stalled-2", 2, fair_stalled},
     {"sched/fair-stalled-4", 4, fair_stalled},
+    {"sched/fair-work-3-on-2", 2, fair_work_3},
+    {"sched/fair-work-5-on-2", 2, fair_work_5},
+    {"sched/fair-work-8-on-2", 2, fair_work_8},
+    {"sched/fair-work-16-on-4", 4, fair_work_16},
+    {"sched/fair-work-nice-on-2", 2, fair_work_nice},
     {"sched/fair-nice", 1, fair_nice},
     {"sched/fair-too-heavy", 2, fair_too_heavy},
     {"sched/fair-pinned", 2, fair_pinned},
