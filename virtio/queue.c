@@ -1,6 +1,7 @@
 /* The split virtqueue; see queue.h for who may call what, and for the memory orders. */
 #include "virtio/queue.h"
 
+#include "kernel/arch/x86_64/fence.h"
 #include "kernel/base/errno.h"
 
 static size_t avail_offset(u32 size)
@@ -90,7 +91,7 @@ static bool passed_event(u16 event, u16 new, u16 old)
 
 bool vq_kick_prepare(struct vq *vq)
 {
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    device_fence();
     u16 old = vq->avail_kicked, new = vq->avail_next;
     vq->avail_kicked = new;
     if (vq->event_idx)
@@ -149,7 +150,7 @@ bool vq_irq_after(struct vq *vq, u16 n)
         __atomic_store_n(used_event(vq), vq->used_next + n - 1, __ATOMIC_RELAXED);
     else
         __atomic_store_n(&vq->avail->flags, 0, __ATOMIC_RELAXED);
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    device_fence();
     return vq_broken(vq) || (u16)(__atomic_load_n(&vq->used->idx, __ATOMIC_ACQUIRE) - vq->used_next) < n;
 }
 

@@ -18,9 +18,10 @@
  *   kick: a full fence between writing avail.idx and reading what the device says about notifications
  *         (2.6.13.3.1): either it sees the new index or this side sees that it wants to be told
  *   pop:  used.idx with acquire, then the ring entry (2.6.14)
- *   irq_on: a full fence between asking for an interrupt and looking at used.idx once more (2.6.7.2, 2.6.8)
+ *   irq_on: likewise between asking for an interrupt and looking at used.idx once more (2.6.7.2, 2.6.8)
  *
- * This file and queue.c know neither the kernel nor a transport: tests/unit runs them on the host.
+ * This file and queue.c know no transport, and of the kernel only device_fence(): tests/unit runs them on the
+ * host.
  */
 #ifndef MOKA_VIRTIO_QUEUE_H
 #define MOKA_VIRTIO_QUEUE_H

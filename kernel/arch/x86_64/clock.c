@@ -16,7 +16,6 @@
 #include "kernel/base/string.h"
 
 #define SHIFT            32
-#define TCG              "TCGTCGTCGTCG" /* hypervisor signature */
 #define STEP_NS          1000UL
 #define APIC_HZ_QEMU     1000000000UL /* TCG's and KVM's APIC timer counts nanoseconds */
 #define CALIBRATE_NS     400000UL
@@ -216,7 +215,7 @@ bool hypervisor_is(const char *signature)
 
 bool arch_fetches_torn(void)
 {
-    return hypervisor_is(TCG);
+    return hypervisor_is(HYPERVISOR_TCG);
 }
 
 /* CPUID 0x40000010 (VMware's and KVM's timing leaf) or 0x15; 0 when neither says it. */
@@ -246,7 +245,7 @@ static void find_rate(void)
         rate_set_hz(hz);
     } else {
         pit_prepare();
-        rate_set_hz(hypervisor_is(TCG) ? calibrate_by_apic() : calibrate_by_pit());
+        rate_set_hz(hypervisor_is(HYPERVISOR_TCG) ? calibrate_by_apic() : calibrate_by_pit());
     }
 }
 
@@ -261,7 +260,7 @@ static void find_rate(void)
 static u64 rtc_ns(void)
 {
     u64 seconds = rtc_seconds(), passed = RTC_FRACTION_NS;
-    if (hypervisor_is(TCG))
+    if (hypervisor_is(HYPERVISOR_TCG))
         passed = (START_NS + (u64)(((unsigned __int128)read_tsc() * params()->mult) >> params()->shift)) %
                  NSEC_PER_SEC;
     return seconds * NSEC_PER_SEC + passed + RTC_FRACTION_NS;

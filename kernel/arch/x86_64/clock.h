@@ -14,6 +14,7 @@ void clock_init_cpu(void);
 /* ---- sources ---- */
 
 /* Hypervisor signature at CPUID 0x40000000. */
+#define HYPERVISOR_TCG "TCGTCGTCGTCG"
 bool hypervisor_is(const char *signature);
 
 /* KVM's paravirtual clock (Linux Documentation/virt/kvm/x86/msr.rst). Rate: ns = ticks * mult >> shift. */

@@ -8,6 +8,8 @@
 #include "virtio/blk.c"
 #include "virtio/console.c"
 
+bool fences_elided = true;
+
 /* ---- block ---- */
 
 #define DISK_SECTORS 2048u

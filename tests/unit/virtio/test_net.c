@@ -8,6 +8,8 @@
 #include "virtio/net_rx.c"
 #include "virtio/net_tx.c"
 
+bool fences_elided = true;
+
 u32 cpu_count = 1;
 
 /* ---- what the driver needs of memory: one block ---- */

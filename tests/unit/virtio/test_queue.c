@@ -11,6 +11,8 @@
 
 #include "virtio/queue.h"
 
+bool fences_elided = true;
+
 /* A chain as the test offered it. */
 struct offer {
     struct vq_buf bufs[8];
