@@ -36,4 +36,8 @@ void irq_on(void);
 void irq_off(void);
 void cpu_wait_for_interrupt(void);
 
+static inline void cpu_relax(void)
+{
+}
+
 #endif
