@@ -302,8 +302,8 @@ static double stolen(long count)
 
 /*
  * Each one's share of the work, and of the accounted time, is off by `limit` per cent at most. What the host
- * takes hits whoever runs at that time, and need not be the same for all: a tenth of it may be uneven. One of
- * a few tries must do.
+ * takes hits whoever runs at that time, and need not be the same for all: an eighth of it may be uneven. One
+ * of a few tries must do.
  */
 static void fair(const char *name, long count, int second_nice, double limit)
 {
@@ -311,7 +311,7 @@ static void fair(const char *name, long count, int second_nice, double limit)
     for (int i = 0; i < FAIR_TRIES && off >= allowed; i++) {
         compete(count, second_nice);
         accounted = unfairness(count, by_clock);
-        allowed = limit + stolen(count) / 10;
+        allowed = limit + stolen(count) / 8;
         off = fmax(unfairness(count, by_work), accounted);
     }
     fprintf(stderr, "%s: off by %.2f %%, allowed %.2f; by accounted time %.2f\n", name, off, allowed,
