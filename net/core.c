@@ -14,6 +14,7 @@
 #include "lwip/netif.h"
 #include "lwip/priv/tcp_priv.h"
 #include "net/channel.h"
+#include "net/delack.h"
 #include "net/hold.h"
 #include "net/net.h"
 #include "net/transmit.h"
@@ -154,7 +155,7 @@ static u64 run_timers(void)
         slow_tick_ns = now - last_traffic_ns < TRAFFIC_TAIL ? now + SECOND : SLEEP_FOREVER;
     }
     u64 device = netif_tick(now);
-    return MIN(device, MIN(tcp_tick_ns, slow_tick_ns));
+    return MIN(MIN(device, delack_tick(now)), MIN(tcp_tick_ns, slow_tick_ns));
 }
 
 static void worker_main(void *arg)

@@ -74,6 +74,8 @@ struct inet_socket {
     struct list waiting_link;
     struct thread *holder; /* who wrote what is held back (hold.h); NULL: nothing is */
     struct list hold_link;
+    u64 delack_due_ns; /* 0: not on delack.c's list */
+    struct list delack_link;
     ip_addr_t local, remote;
     u16 local_port, remote_port;
     bool v6only;

@@ -1,6 +1,7 @@
 /* SOCK_STREAM: TCP (tcp(7)), over lwIP's tcp_pcb. */
 #include "lwip/priv/tcp_priv.h"
 #include "net/channel.h"
+#include "net/delack.h"
 #include "net/direct.h"
 #include "net/hold.h"
 
@@ -30,6 +31,7 @@ static struct tcp_pcb *detach(struct inet_socket *s)
 {
     struct tcp_pcb *pcb = s->tcp;
     hold_forget(s);
+    delack_forget(s);
     channel_abandon(s);
     s->tcp = NULL;
     if (pcb && s->state == S_LISTENING) {
@@ -102,6 +104,7 @@ static void finish(struct inet_socket *s)
 static err_t on_receive(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
 {
     struct inet_socket *s = arg;
+    delack_owed(s);
     if (p && s->receive_shut) { /* nobody will read it */
         tcp_recved(pcb, p->tot_len);
         pbuf_free(p);
@@ -130,6 +133,7 @@ static void on_error(void *arg, err_t err)
 {
     struct inet_socket *s = arg;
     hold_forget(s);
+    delack_forget(s);
     channel_abandon(s);
     s->tcp = NULL;
     if (err == ERR_RST)
