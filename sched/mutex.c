@@ -97,8 +97,7 @@ static bool spin(struct mutex *m, struct mutex_waiter *w)
             return true;
         if (owner && !__atomic_load_n(&owner->on_cpu, __ATOMIC_RELAXED))
             return false;
-        if (i % 64 == 0) /* costs more under TCG than all the rest */
-            cpu_relax();
+        cpu_relax_now_and_then(i);
     }
     return false;
 }

@@ -12,13 +12,18 @@
 
 #define INSTRUCTION_MAX 15 /* bytes (Intel SDM 2A, 2.3.11) */
 
+static bool touches_own_code(const struct trap_frame *frame, u64 addr)
+{
+    u64 page = addr / PAGE_SIZE;
+    return trap_from_program(frame) &&
+           (frame->rip / PAGE_SIZE == page || (frame->rip + INSTRUCTION_MAX - 1) / PAGE_SIZE == page);
+}
+
 int exception_page_fault(struct trap_frame *frame, u64 addr, u32 error)
 {
     if (addr >= PROGRAM_END)
         return -EFAULT;
-    u64 page = addr / PAGE_SIZE;
-    if (trap_from_program(frame) &&
-        (frame->rip / PAGE_SIZE == page || (frame->rip + INSTRUCTION_MAX - 1) / PAGE_SIZE == page))
+    if (unlikely(code_takes_turns) && touches_own_code(frame, addr))
         error |= PF_OWN_CODE;
     return vm_fault(addr, error);
 }

@@ -319,8 +319,8 @@ static inline struct vm_area *fault_area(u64 addr)
 /* Nothing is mapped in these 2 MiB: true when one entry serves them now. */
 static bool __attribute__((noinline)) fault_huge(struct fault *f, pte_t *entry)
 {
-    if (code_turns_over(
-            f->area->flags)) /* what one thread writes should not stop those who execute the rest */
+    /* Who writes should not stop those who execute the rest of 2 MiB. */
+    if (code_turns_over(f->area->flags))
         return false;
     if (f->area->object)
         return fault_object_huge(f, entry);
@@ -328,13 +328,13 @@ static bool __attribute__((noinline)) fault_huge(struct fault *f, pte_t *entry)
 }
 
 /* With vm_lock shared. */
-static int fault_once(struct fault *f, u32 error)
+static int fault_once(struct fault *f)
 {
     u64 next;
     f->area = fault_area(f->addr);
     if (unlikely(!f->area))
         return -EFAULT;
-    int err = check_access(f->area, error);
+    int err = check_access(f->area, f->error);
     if (unlikely(err))
         return err;
     pte_t *huge = pt_huge_entry(f->addr, &next) ?: pt_make_huge_entry(f->addr);
@@ -419,7 +419,7 @@ int vm_fault_try(u64 addr, u32 error)
         return -EFAULT;
     for (;;) {
         vm_read_lock();
-        err = fault_once(&f, error);
+        err = fault_once(&f);
         vm_read_unlock();
         if (unlikely(held)) {
             page_put(held);

@@ -239,8 +239,7 @@ void reclaim_init(void);
 
 /* ---- code.c ---- */
 
-/* Areas that may be written and executed: true where their pages are one or the other at a time. */
-extern bool code_takes_turns;
+/* Of areas of these flags pages are written or executed at a time. */
 static inline bool code_turns_over(u32 area_flags)
 {
     return unlikely(code_takes_turns) && (area_flags & (VM_WRITE | VM_EXEC)) == (VM_WRITE | VM_EXEC);

@@ -47,8 +47,7 @@ static void wait_while(bool (*busy)(void), struct thread **sleeper)
     preempt_disable();
     tlb_quiet(true);
     for (u32 i = 1; i < SPINS && busy(); i++)
-        if (i % 64 == 0) /* costs more under TCG than all the rest */
-            cpu_relax();
+        cpu_relax_now_and_then(i);
     tlb_quiet(false);
     preempt_enable();
     if (!busy())
@@ -60,14 +59,20 @@ static void wait_while(bool (*busy)(void), struct thread **sleeper)
     sched_wake(self); /* gives the permit back: it may have been somebody else's */
 }
 
-static bool try_read(void)
+/* Becomes a reader unless one of these bits of state is set. */
+static bool read_unless(u32 bits)
 {
     struct vm_lock_slot *slot = &vm_lock_slots[cpu_id()];
     __atomic_add_fetch(&slot->readers, 1, __ATOMIC_SEQ_CST);
-    if (!written())
+    if (likely(!(state() & bits)))
         return true;
     back_out(slot);
     return false;
+}
+
+static bool try_read(void)
+{
+    return read_unless(VM_LOCK_WRITTEN);
 }
 
 static bool try_write(void)
@@ -100,12 +105,7 @@ void vm_read_lock_slow(struct vm_lock_slot *slot)
 
 bool vm_read_trylock(void)
 {
-    struct vm_lock_slot *slot = &vm_lock_slots[cpu_id()];
-    __atomic_add_fetch(&slot->readers, 1, __ATOMIC_SEQ_CST);
-    if (likely(!state()))
-        return true;
-    back_out(slot);
-    return false;
+    return read_unless(VM_LOCK_WRITTEN | VM_LOCK_RESERVED);
 }
 
 void vm_read_unlock_slow(struct thread *waiter)

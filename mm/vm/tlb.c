@@ -122,8 +122,7 @@ static void wait_for_answers(struct tlb_request *r)
     for (u32 i = 0; i < SPINS; i++) {
         if (!__atomic_load_n(&r->pending, __ATOMIC_ACQUIRE))
             return;
-        if (i % 64 == 63) /* costs more under TCG than all the rest */
-            cpu_relax();
+        cpu_relax_now_and_then(i + 1);
     }
     while (__atomic_load_n(&r->pending, __ATOMIC_ACQUIRE))
         sched_sleep(SLEEP_FOREVER, 0);

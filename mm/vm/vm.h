@@ -144,6 +144,9 @@ void vm_init_cpu(void);
 
 /* After all CPUs are online, before the program starts. */
 void vm_cpus_started(void);
+/* Pages of areas that may be written and executed are one or the other at a time (code.c): vm_fault() wants
+ * PF_OWN_CODE where it applies. Fixed by vm_cpus_started(). */
+extern bool code_takes_turns;
 
 /* Handles a fault at addr; error: PF_* bits. 0: repeat the access. -EFAULT: nothing mapped (SEGV_MAPERR);
  * -EACCES: not allowed (SEGV_ACCERR); -EIO: beyond the object (SIGBUS, BUS_ADRERR); -ENOMEM. */

@@ -15,9 +15,9 @@ static uint64_t returns(uint32_t value)
 
 typedef uint32_t (*function)(void);
 
-static char *code_room(void)
+static char *code_room(size_t len)
 {
-    char *p = mmap(NULL, ROOM, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *p = mmap(NULL, len, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     return p == MAP_FAILED ? NULL : p;
 }
 
@@ -60,7 +60,7 @@ static void *execute(void *unused)
 
 CASE(code_replaced)
 {
-    char *p = code_room();
+    char *p = code_room(ROOM);
     pthread_t thread[1 + CALLERS];
     NEED(p);
     shared.code = p;
@@ -78,7 +78,7 @@ CASE(code_replaced)
 CASE(code_writes_own_page)
 {
     static const unsigned char code[] = {0x89, 0x3d, 0x10, 0, 0, 0, 0x8b, 0x05, 0x0a, 0, 0, 0, 0xc3};
-    char *p = code_room();
+    char *p = code_room(ROOM);
     NEED(p);
     memcpy(p, code, sizeof(code));
     uint32_t (*f)(uint32_t) = (uint32_t(*)(uint32_t))(void *)p;
@@ -87,8 +87,8 @@ CASE(code_writes_own_page)
         sum += f(i);
     VALUE(sum);
     /* The same code where it crosses into a page of its own that it writes to. */
-    char *q = mmap(NULL, 2 * ROOM, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    NEED(q != MAP_FAILED);
+    char *q = code_room(2 * ROOM);
+    NEED(q);
     memcpy(q + ROOM - 3, code, sizeof(code));
     f = (uint32_t(*)(uint32_t))(void *)(q + ROOM - 3);
     for (uint32_t i = sum = 0; i < 1000; i++)
@@ -101,7 +101,7 @@ CASE(code_writes_own_page)
 /* Written, executed, written anew: one thread sees what it wrote. Rights that are taken away are gone. */
 CASE(code_rewritten)
 {
-    char *p = code_room();
+    char *p = code_room(ROOM);
     NEED(p);
     function f = (function)(void *)p;
     uint64_t sum = 0;

@@ -112,6 +112,13 @@ static inline void cpu_relax(void)
 {
     __asm__ volatile("pause" ::: "memory");
 }
+/* For loops that look a bounded number of times, look 1 and on: PAUSE costs more under TCG than all the rest.
+ */
+static inline void cpu_relax_now_and_then(u32 look)
+{
+    if (look % 64 == 0)
+        cpu_relax();
+}
 static inline void cpuid(u32 leaf, u32 sub, u32 *a, u32 *b, u32 *c, u32 *d)
 {
     __asm__ volatile("cpuid" : "=a"(*a), "=b"(*b), "=c"(*c), "=d"(*d) : "a"(leaf), "c"(sub));
