@@ -334,8 +334,8 @@ CASE_MOKA(random_calls)
         syscall(SYS_getrandom, &seed, 6, 0);
     struct sigaction action = {.sa_handler = wake_up};
     sigaction(SIGUSR1, &action, NULL);
-    /* Pipes and sockets whose other end is closed are among what the calls make: a write to one ends a program
-     * that does not ignore this signal, by design (pipe(7)). */
+    /* Pipes and sockets whose other end is closed are among what the calls make: a write to one ends a
+     * program that does not ignore this signal, by design (pipe(7)). */
     signal(SIGPIPE, SIG_IGN);
     say("seed %#lx calls %ld", seed, calls);
     for (int i = 0; i < THREADS; i++) {
