@@ -213,6 +213,30 @@ static void input_all(struct net_buf *frames)
     }
 }
 
+/*
+ * Segments of one connection that lie there together: one acknowledgement for all of them, as for what Linux
+ * joins in its receive path (GRO), instead of one for every other. What must be acknowledged at once, a gap
+ * above all, is. s->tcp may go meanwhile.
+ */
+static void input_stretch(struct net_buf *frames, struct inet_socket *s)
+{
+    bool several = frames->free, owed = false;
+    while (frames) {
+        struct net_buf *next = frames->free;
+        STAT_COUNTER sent = lwip_stats.tcp.xmit;
+        if (several && s->tcp && s->tcp->flags & TF_ACK_DELAY) {
+            tcp_clear_flags(s->tcp, TF_ACK_DELAY);
+            owed = true;
+        }
+        netif_input_frame(frames);
+        if (sent != lwip_stats.tcp.xmit)
+            owed = false; /* whatever goes out acknowledges */
+        frames = next;
+    }
+    if (owed && s->tcp)
+        tcp_send_empty_ack(s->tcp);
+}
+
 static void drain(struct channel *c, struct inet_socket *s, u64 *counter)
 {
     u32 n;
@@ -222,11 +246,14 @@ static void drain(struct channel *c, struct inet_socket *s, u64 *counter)
     count(counter, n);
     core_traffic();
     transmit_reclaim();
-    draining = s;
-    input_all(frames);
-    draining = NULL;
-    if (s)
+    if (s) {
+        draining = s;
+        input_stretch(frames, s);
+        draining = NULL;
         channel_wants(s);
+    } else {
+        input_all(frames);
+    }
 }
 
 void channel_drain(struct inet_socket *s)

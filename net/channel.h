@@ -5,15 +5,18 @@
  * Source: Van Jacobson and Bob Felderman, "Speeding up Networking", linux.conf.au 2006; Kivity et al., "OSv -
  * Optimizing the Operating System for Virtual Machines", USENIX ATC 2014, section 2.3.
  *
- *   device --- receive thread: channel_deliver() -+- a connection's segment --> its channel; its socket is
- * woken
- *                                                 '- anything else ----------> the batch, which the receive
- * thread gives to lwIP under one taking of the core channel --- channel_drain(): read, write, poll, epoll,
- * close of the socket, with the core held
- *           '-- the worker, when nobody did for CHANNEL_PATIENCE: acknowledgements, FINs and retransmissions
- * never depend on the program
- *           '-- the receive thread at the end of its batch, when the socket waits for acknowledgements to
- * send more (`eager`), or too much lies there
+ *   device -- receive thread: channel_deliver()
+ *       |- a connection's segment: into its channel; the socket's waiters are woken
+ *       '- anything else: into the batch, which goes to lwIP under one taking of the core
+ *
+ *   channel -- drained, with the core held, by
+ *       |- read, write, poll, epoll and close of the socket: channel_drain()
+ *       |- the worker, when nobody did for CHANNEL_PATIENCE: acknowledgements, FINs and retransmissions never
+ *       |  depend on the program
+ *       '- the receive thread at its batch's end, when the socket waits for acknowledgements to send more
+ *          (`eager`), or too much lies there
+ *
+ * Segments that were drained together are acknowledged together.
  *
  * A channel is a stack of frames that any receive thread pushes onto by compare-and-exchange, and that
  * whoever has the core takes as a whole and turns round: lock-free for the producers, and because the

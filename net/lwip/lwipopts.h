@@ -74,9 +74,16 @@
 #define TCP_DEFAULT_LISTEN_BACKLOG 128
 #define TCP_OVERSIZE               TCP_MSS
 #define SO_REUSE                   1
-#define IP_SOF_BROADCAST           1
-#define IP_SOF_BROADCAST_RECV      0
-#define LWIP_SO_RCVBUF             0
+/*
+ * A window that opens is told by itself when the peer may send at least twice as much then, as with Linux:
+ * otherwise the next acknowledgement tells it. For tcp_recved(), of whose control block this is.
+ */
+#define TCP_WND_UPDATE_THRESHOLD                                                                             \
+    LWIP_MAX(4u * TCP_MSS,                                                                                   \
+             TCP_SEQ_GT(pcb->rcv_nxt, pcb->rcv_ann_right_edge) ? 0 : pcb->rcv_ann_right_edge - pcb->rcv_nxt)
+#define IP_SOF_BROADCAST      1
+#define IP_SOF_BROADCAST_RECV 0
+#define LWIP_SO_RCVBUF        0
 
 /* Checksums are per interface: what the device does is left to it. */
 #define LWIP_CHECKSUM_CTRL_PER_NETIF 1
