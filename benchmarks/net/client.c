@@ -4,6 +4,7 @@
  *   udp      the same over UDP; a lost one is sent again
  *   send     as many bytes as the server takes             prints `BYTES SECONDS 0`
  *   receive  as many bytes as the server sends
+ *   sendfile the same
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>

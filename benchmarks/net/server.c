@@ -1,8 +1,9 @@
 /*
  * The guest's side of the network benchmarks in C: one blocking thread a service. Every service takes one
  * connection after another. TCP 5001 echoes, UDP 5001 echoes, TCP 5002 swallows, TCP 5003 sends until the
- * peer closes.
+ * peer closes, TCP 5004 does so from a file in memory.
  */
+#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -10,10 +11,12 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { BLOCK = 64 << 10 };
+enum { BLOCK = 64 << 10, FILE_SIZE = 4 << 20 };
 
 static int bound(int type, int port)
 {
@@ -49,11 +52,26 @@ static void send_on(int s)
         ;
 }
 
+static void send_file_on(int s)
+{
+    static char data[BLOCK];
+    int file = memfd_create("file", 0);
+    off_t at;
+    for (int i = 0; i < FILE_SIZE / BLOCK; i++)
+        if (write(file, data, BLOCK) != BLOCK)
+            perror("server: the file");
+    do
+        at = 0;
+    while (sendfile(s, file, &at, FILE_SIZE) == FILE_SIZE);
+    close(file);
+}
+
 struct service {
     int port;
     void (*serve)(int s);
 };
-static const struct service services[] = {{5001, echo}, {5002, swallow}, {5003, send_on}};
+static const struct service services[] = {
+    {5001, echo}, {5002, swallow}, {5003, send_on}, {5004, send_file_on}};
 
 static void *serve_tcp(void *arg)
 {
@@ -86,7 +104,7 @@ int main(void)
 {
     pthread_t thread;
     signal(SIGPIPE, SIG_IGN);
-    for (int i = 0; i < 3; i++)
+    for (size_t i = 0; i < sizeof services / sizeof *services; i++)
         pthread_create(&thread, NULL, serve_tcp, (void *)&services[i]);
     pthread_create(&thread, NULL, serve_udp, NULL);
     usleep(100000);
