@@ -4,6 +4,7 @@
 #include "net/channel.h"
 #include "net/hold.h"
 #include "net/interface.h"
+#include "net/refer.h"
 #include "net/transmit.h"
 
 #define SIOCGIFNAME    0x8910u
@@ -334,6 +335,7 @@ static int show_moka(struct seq *s, void *arg)
     hold_show(s);
     netif_show(s);
     transmit_show(s);
+    refer_show(s);
     return 0;
 }
 

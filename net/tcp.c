@@ -4,6 +4,7 @@
 #include "net/delack.h"
 #include "net/direct.h"
 #include "net/hold.h"
+#include "net/refer.h"
 
 #define CHUNK_SMALL 1024u  /* bytes a small send copies through the stack */
 #define CHUNK       16384u /* a large one, through the heap */
@@ -426,8 +427,35 @@ static s64 wait_writable(struct inet_socket *s, u32 flags, u64 deadline, bool ag
     }
 }
 
+/* What is to be queued: bytes to copy, or a walk over pages to refer to. */
+struct source {
+    const u8 *bytes;
+    struct iov_iter *pages;
+};
+
+static err_t queue(struct tcp_pcb *pcb, struct source *from, u16 n, u8 flags)
+{
+    err_t err = from->pages ? refer_write(pcb, from->pages, n, flags)
+                            : tcp_write(pcb, from->bytes, n, TCP_WRITE_FLAG_COPY | flags);
+    if (err == ERR_OK && from->bytes)
+        from->bytes += n;
+    return err;
+}
+
+/* More follows: only full segments leave. Behind one under way Nagle's rule keeps the last. */
+static void send_full(struct tcp_pcb *pcb)
+{
+    tcpflags_t no_delay = pcb->flags & TF_NODELAY;
+    if (!pcb->unsent || (!pcb->unsent->next && pcb->unsent->len < pcb->mss))
+        return;
+    tcp_clear_flags(pcb, TF_NODELAY);
+    tcp_output(pcb);
+    tcp_set_flags(pcb, no_delay);
+}
+
 /* Queues n bytes: how many, or why none. */
-static s64 write_bytes(struct inet_socket *s, const u8 *bytes, size_t n, u32 flags, u64 deadline, bool more)
+static s64 write_bytes(struct inet_socket *s, struct source from, size_t n, u32 flags, u64 deadline,
+                       bool more)
 {
     size_t done = 0;
     s64 room = 0;
@@ -435,12 +463,13 @@ static s64 write_bytes(struct inet_socket *s, const u8 *bytes, size_t n, u32 fla
     core_enter();
     while (done < n && (room = wait_writable(s, flags, deadline, full)) > 0) {
         size_t k = MIN(n - done, (size_t)room);
-        err_t err = tcp_write(s->tcp, bytes + done, k,
-                              TCP_WRITE_FLAG_COPY | (more || done + k < n ? TCP_WRITE_FLAG_MORE : 0));
+        err_t err = queue(s->tcp, &from, k, more || done + k < n ? TCP_WRITE_FLAG_MORE : 0);
         full = err != ERR_OK;
         done += full ? 0 : k;
         if (!more || full)
             hold_or_send(s);
+        else if (from.pages)
+            send_full(s->tcp);
         if (full && !s->tcp->unsent && !s->tcp->unacked) { /* nothing on its way: no room will come */
             room = -ENOBUFS;
             break;
@@ -456,6 +485,9 @@ static s64 write_bytes(struct inet_socket *s, const u8 *bytes, size_t n, u32 fla
 static ssize_t send_segments(struct inet_socket *s, struct socket_message *m)
 {
     u64 deadline = socket_deadline(s->base.send_timeout_ns);
+    bool cork = m->flags & SOCKET_MORE || inet_option(s, 6, 3);
+    if (m->it->pages && m->it->left >= REFER_MIN)
+        return write_bytes(s, (struct source){.pages = m->it}, m->it->left, m->flags, deadline, cork);
     u8 small[CHUNK_SMALL], *bytes = m->it->left <= CHUNK_SMALL ? small : kmalloc(CHUNK);
     size_t room = bytes == small ? CHUNK_SMALL : CHUNK;
     ssize_t done = 0, n = 0;
@@ -467,8 +499,7 @@ static ssize_t send_segments(struct inet_socket *s, struct socket_message *m)
             n = -EFAULT;
             break;
         }
-        bool more = m->flags & SOCKET_MORE || m->it->left || inet_option(s, 6, 3);
-        n = write_bytes(s, bytes, got, m->flags, deadline, more);
+        n = write_bytes(s, (struct source){.bytes = bytes}, got, m->flags, deadline, cork || m->it->left);
         if (n > 0)
             done += n;
         n = n == got ? 0 : n < 0 ? n : -EAGAIN;

@@ -7,6 +7,7 @@
 #include "lwip/prot/tcp.h"
 #include "mm/phys/phys.h"
 #include "net/core.h"
+#include "net/refer.h"
 
 #define POOL_MAX    512u
 #define FRAME_MAX   1514u /* Ethernet header and MTU */
@@ -94,9 +95,15 @@ static struct frame *get(void)
     return f;
 }
 
+/* What lies behind the last piece joins it: two segments often share a page. */
 static void add(struct frame *f, const void *bytes, u32 len)
 {
-    f->tx.bufs[++f->tx.seg_count] = (struct vq_buf){virt_to_phys(bytes), len};
+    struct vq_buf *last = &f->tx.bufs[f->tx.seg_count];
+    u64 at = virt_to_phys(bytes);
+    if (f->tx.seg_count && last->paddr + last->len == at)
+        last->len += len;
+    else
+        f->tx.bufs[++f->tx.seg_count] = (struct vq_buf){at, len};
 }
 
 static void hold(struct frame *f, struct pbuf *p)
@@ -279,12 +286,13 @@ static bool join(struct pbuf *p, const struct segment *s, u32 tso)
 
 /* ---- the interface's ---- */
 
-/* Are p's bytes in memory whose physical address is known, for as long as p is held? */
+/* Are p's bytes in memory whose physical address is known, for as long as p is held? lwIP's own are, and the
+ * pages of refer.h. */
 static bool can_refer(const struct pbuf *p)
 {
     u32 n = pieces(p);
     for (; p; p = p->next)
-        if (!(p->type_internal & PBUF_TYPE_FLAG_STRUCT_DATA_CONTIGUOUS))
+        if (!(p->type_internal & PBUF_TYPE_FLAG_STRUCT_DATA_CONTIGUOUS) && !refer_is(p))
             return false;
     return n <= NET_TX_SEGS_MAX;
 }

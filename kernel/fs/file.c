@@ -237,16 +237,25 @@ int file_readdir(struct file *f, vfs_dir_fn fn, void *arg)
 /* ---- copying between files ---- */
 
 #define SPLICE_CHUNK (64 * 1024UL)
+#define SPLICE_PAGES 32
 
-/* Writes all of buf unless out takes only a part. */
-static ssize_t splice_out(struct file *out, u64 *pos, char *buf, size_t n)
+/* A copy under way. */
+struct splice {
+    struct file *in, *out;
+    u64 *in_pos, *out_pos; /* NULL: the file's own */
+    size_t left;           /* bytes still wanted */
+    char *buf;             /* SPLICE_CHUNK bytes; NULL: in lends its pages */
+    bool to_pipe; /* from a file: what fits, or the caller, who may be its reader, would wait for ever */
+    bool ended;   /* in has no more, or out takes no more */
+};
+
+/* Writes all that it holds unless out takes only a part. */
+static ssize_t splice_out(struct splice *c, struct iov_iter *it)
 {
-    struct iov iov = {buf, n};
-    struct iov_iter it;
-    iov_iter_one(&it, &iov, false);
     size_t done = 0;
-    while (done < n) {
-        ssize_t part = file_write(out, &it, pos);
+    it->part = c->to_pipe;
+    while (it->left && !(c->to_pipe && done)) {
+        ssize_t part = file_write(c->out, it, c->out_pos);
         if (part <= 0)
             return done ? (ssize_t)done : part;
         done += part;
@@ -254,42 +263,81 @@ static ssize_t splice_out(struct file *out, u64 *pos, char *buf, size_t n)
     return done;
 }
 
-/* One round through buf. Bytes that out does not take are given back to in, where in has a position. */
-static ssize_t splice_chunk(struct file *in, u64 *in_pos, struct file *out, u64 *out_pos, char *buf, size_t n)
+/* One buffer a page for the `got` bytes from pos on. Returns how many. */
+static u32 iov_of_pages(struct iov *iov, struct page **pages, u64 pos, size_t got)
 {
-    struct iov iov = {buf, n};
+    u32 count = 0;
+    for (size_t at = 0; at < got; at += iov[count++].len) {
+        size_t offset = (pos + at) % PAGE_SIZE;
+        iov[count] =
+            (struct iov){(char *)page_to_virt(pages[count]) + offset, MIN(PAGE_SIZE - offset, got - at)};
+    }
+    return count;
+}
+
+/* One round over cached pages, which out may keep: what is written to them meanwhile may be sent. */
+static ssize_t splice_pages(struct splice *c)
+{
+    struct page *pages[SPLICE_PAGES];
+    struct iov iov[SPLICE_PAGES];
+    struct iov_iter it;
+    u64 *in_pos = c->in_pos ? c->in_pos : &c->in->pos, pos = *in_pos;
+    ssize_t got = (s64)pos < 0 ? -EINVAL : c->in->ops->borrow(c->in, pos, c->left, pages, SPLICE_PAGES);
+    c->ended = got <= 0;
+    if (c->ended)
+        return got;
+    u32 count = iov_of_pages(iov, pages, pos, got);
+    iov_iter_init(&it, iov, count, false);
+    it.pages = true;
+    it.more = (size_t)got < c->left && pos + got < c->in->inode->object.size;
+    ssize_t put = splice_out(c, &it);
+    for (u32 i = 0; i < count; i++)
+        page_put(pages[i]);
+    if (put > 0) {
+        *in_pos = pos + put;
+        file_notify(c->in, false);
+    }
+    c->ended = put < got;
+    return put;
+}
+
+/* One round through buf. Bytes that out does not take are given back to in, where in has a position. */
+static ssize_t splice_copy(struct splice *c)
+{
+    struct iov iov = {c->buf, MIN(c->left, SPLICE_CHUNK)};
     struct iov_iter it;
     iov_iter_one(&it, &iov, false);
-    u64 start = in_pos ? *in_pos : in->pos;
-    ssize_t got = file_read(in, &it, in_pos);
+    u64 *in_pos = c->in_pos ? c->in_pos : &c->in->pos, start = *in_pos;
+    ssize_t got = file_read(c->in, &it, c->in_pos);
+    c->ended = got < (ssize_t)iov.len;
     if (got <= 0)
         return got;
-    ssize_t put = splice_out(out, out_pos, buf, got);
-    if (put < got && !in->ops->stream) {
-        u64 back = start + (put > 0 ? put : 0);
-        if (in_pos)
-            *in_pos = back;
-        else
-            in->pos = back;
-    }
+    iov.len = got;
+    iov_iter_one(&it, &iov, false);
+    ssize_t put = splice_out(c, &it);
+    if (put < got)
+        c->ended = true;
+    if (put < got && !c->in->ops->stream)
+        *in_pos = start + MAX(put, 0);
     return put;
 }
 
 ssize_t vfs_splice(struct file *in, u64 *in_pos, struct file *out, u64 *out_pos, size_t n)
 {
-    size_t done = 0;
+    struct splice c = {in, out, in_pos, out_pos, .left = n};
+    c.to_pipe = !in->ops->stream && out->inode && (out->inode->mode & S_IFMT) == S_IFIFO;
+    bool lent = in->ops->borrow && in->inode != out->inode;
     ssize_t part = 0;
-    char *buf = kmalloc(MIN(n, SPLICE_CHUNK));
-    if (!buf)
+    if (!lent && !(c.buf = kmalloc(MIN(n, SPLICE_CHUNK))))
         return -ENOMEM;
-    while (done < n) {
-        size_t want = MIN(n - done, SPLICE_CHUNK);
-        part = splice_chunk(in, in_pos, out, out_pos, buf, want);
-        if (part > 0)
-            done += part;
-        if (part < (ssize_t)want || __atomic_load_n(&current_thread()->interrupt, __ATOMIC_RELAXED))
+    while (c.left && !c.ended) {
+        part = lent ? splice_pages(&c) : splice_copy(&c);
+        c.left -= MAX(part, 0);
+        if (__atomic_load_n(&current_thread()->interrupt, __ATOMIC_RELAXED))
             break; /* a signal must not wait for gigabytes */
+        if (c.to_pipe && !(out->ops->poll(out) & POLL_OUT))
+            break;
     }
-    kfree(buf);
-    return done ? (ssize_t)done : part;
+    kfree(c.buf);
+    return c.left < n ? (ssize_t)(n - c.left) : part;
 }

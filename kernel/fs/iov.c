@@ -86,6 +86,15 @@ ssize_t iov_zero(struct iov_iter *it, size_t n)
     return iov_move(it, NULL, n, ZERO);
 }
 
+void *iov_take(struct iov_iter *it, size_t *n)
+{
+    char *base;
+    *n = iov_piece(it, &base, MIN(*n, it->left));
+    it->offset += *n;
+    it->left -= *n;
+    return base;
+}
+
 void iov_advance(struct iov_iter *it, size_t n)
 {
     n = MIN(n, it->left);

@@ -49,6 +49,41 @@ static ssize_t mem_read(struct file *f, struct iov_iter *it, u64 *pos)
     return total;
 }
 
+/* The same page for every hole: nobody writes to what is borrowed. */
+static struct page *hole_page(void)
+{
+    static struct page *zeros;
+    struct page *page = __atomic_load_n(&zeros, __ATOMIC_ACQUIRE), *other = NULL;
+    if (!page && (page = page_alloc(0, PAGE_KERNEL, PHYS_ZERO)) &&
+        !__atomic_compare_exchange_n(&zeros, &other, page, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+        page_put(page);
+        page = other;
+    }
+    if (page)
+        page_get(page);
+    return page;
+}
+
+static ssize_t mem_borrow(struct file *f, u64 pos, size_t n, struct page **pages, u32 max)
+{
+    struct vm_object *obj = &f->inode->object;
+    u64 size = __atomic_load_n(&obj->size, __ATOMIC_ACQUIRE),
+        end = pos < size ? pos + MIN(n, size - pos) : pos;
+    u64 first = pos >> PAGE_SHIFT, at = first;
+    int err = 0;
+    for (; at << PAGE_SHIFT < end && at - first < max; at++) {
+        struct page **page = &pages[at - first];
+        err = page_for_read(obj, at, page);
+        if (!err && !*page && !(*page = hole_page()))
+            err = -ENOMEM;
+        if (err)
+            break;
+    }
+    if (!(f->flags & O_NOATIME))
+        inode_accessed(f->inode);
+    return at > first ? (ssize_t)(MIN(end, at << PAGE_SHIFT) - pos) : err;
+}
+
 static ssize_t write_piece(struct vm_object *obj, struct iov_iter *it, u64 pos, size_t n)
 {
     struct page *page;
@@ -301,6 +336,7 @@ const struct file_ops mem_file_ops = {
     .write = mem_write,
     .seek = mem_seek,
     .mmap = mem_mmap,
+    .borrow = mem_borrow,
     .fsync = mem_fsync,
     .allocate = mem_allocate,
 };
@@ -361,6 +397,7 @@ static const struct file_ops memfd_ops = {
     .seek = mem_seek,
     .ioctl = memfd_ioctl,
     .mmap = memfd_mmap,
+    .borrow = mem_borrow,
     .fsync = mem_fsync,
     .allocate = mem_allocate,
 };

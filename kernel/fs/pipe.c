@@ -174,9 +174,9 @@ static ssize_t pipe_write(struct file *f, struct iov_iter *it, u64 *pos)
 {
     struct pipe *p = f->private;
     ssize_t done = 0, n = 0;
-    bool atomic = it->left <= PIPE_ATOMIC;
+    bool atomic = it->left <= PIPE_ATOMIC && !it->part;
     mutex_lock(&p->lock);
-    while (it->left) {
+    while (it->left && !(it->part && done)) {
         n = write_some(p, f, it, atomic ? it->left : 1);
         if (n <= 0)
             break;

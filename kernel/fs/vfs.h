@@ -29,13 +29,18 @@ struct iov {
  * A walk over buffers. user: addresses are the program's, already checked to lie below PROGRAM_END, and may
  * fault; otherwise kernel memory. iov_to/iov_from copy and advance; they return the bytes copied, or -EFAULT
  * if none could be.
+ *
+ * pages: each buffer lies in one page, by its address in the direct map, that the caller has a reference of.
+ * Who takes the bytes may take references of its own (page_get) instead of copying; then it sends what the
+ * page holds at that time. more: further bytes follow at once, in another walk. part: a pipe takes what it
+ * has room for, and waits only while it has none.
  */
 struct iov_iter {
     const struct iov *iov;
     u32 count;
     size_t offset; /* in iov[0] */
     size_t left;   /* bytes in all */
-    bool user;
+    bool user, pages, more, part;
 };
 void iov_iter_init(struct iov_iter *it, const struct iov *iov, u32 count, bool user);
 /* The same for one buffer. */
@@ -47,6 +52,8 @@ ssize_t iov_to(struct iov_iter *it, const void *src, size_t n); /* src -> buffer
 ssize_t iov_from(struct iov_iter *it, void *dst, size_t n);     /* buffers -> dst */
 ssize_t iov_zero(struct iov_iter *it, size_t n);
 void iov_advance(struct iov_iter *it, size_t n);
+/* The next bytes that lie in one buffer, at most *n; how many in *n. Advances. it->left is not 0. */
+void *iov_take(struct iov_iter *it, size_t *n);
 
 /* ---- attributes ---- */
 
@@ -166,8 +173,14 @@ struct file_ops {
     struct waitq *(*pollq)(struct file *f); /* queue woken when poll() may have changed; NULL: never */
     s64 (*ioctl)(struct file *f, u32 cmd, u64 arg); /* NULL: -ENOTTY; arg unchecked program value */
     int (*mmap)(struct file *f, u64 offset, u64 len, u32 area_flags,
-                struct vm_object **obj);          /* NULL: -ENODEV; *obj borrowed; NULL: anonymous memory */
-    int (*fsync)(struct file *f, bool data_only); /* NULL: 0 for files, -EINVAL else */
+                struct vm_object **obj); /* NULL: -ENODEV; *obj borrowed; NULL: anonymous memory */
+    /*
+     * The pages that hold the n bytes from pos on, as far as the file goes, each with a reference of the
+     * caller's: room for `max`. Bytes they hold from pos on, 0 at the end of the file, or -errno. The bytes
+     * count as read. NULL: the contents are not cached, read() is the way.
+     */
+    ssize_t (*borrow)(struct file *f, u64 pos, size_t n, struct page **pages, u32 max);
+    int (*fsync)(struct file *f, bool data_only);                /* NULL: 0 for files, -EINVAL else */
     int (*allocate)(struct file *f, int mode, u64 off, u64 len); /* NULL: -EOPNOTSUPP */
     int (*flush)(struct file *f);                                /* each close of a descriptor. NULL: 0 */
     void (*release)(struct file *f);                             /* last reference gone */

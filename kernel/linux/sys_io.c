@@ -378,7 +378,24 @@ static s64 check_splice(const struct copy *c)
 {
     return c->in->ops->stream || c->out->ops->stream ? 0 : -EINVAL;
 }
+
+#define SPLICE_F_NONBLOCK 2u
+
+static bool pipe_would_wait(const struct file *f, u32 events)
+{
+    bool is_pipe = f->inode && (f->inode->mode & S_IFMT) == S_IFIFO;
+    return is_pipe && f->ops->poll && !(f->ops->poll((struct file *)f) & events);
+}
+/* The pipe does not wait; what else there is does as its own flags say. */
+static s64 check_splice_now(const struct copy *c)
+{
+    bool wait = pipe_would_wait(c->in, POLL_IN | POLL_HUP) || pipe_would_wait(c->out, POLL_OUT | POLL_ERR);
+    return check_splice(c) ?: wait ? -EAGAIN : 0;
+}
+
 s64 sys_splice(int in, u64 *uin, int out, u64 *uout, u64 len, u32 flags)
 {
-    return flags & ~15u ? -EINVAL : copy_files(in, uin, out, uout, len, check_splice);
+    return flags & ~15u ? -EINVAL
+                        : copy_files(in, uin, out, uout, len,
+                                     flags & SPLICE_F_NONBLOCK ? check_splice_now : check_splice);
 }

@@ -96,12 +96,15 @@
 #define LWIP_NOASSERT_ON_ERROR 1
 
 unsigned net_random(void);
+struct pbuf;
 
 /* Initial sequence numbers nobody can guess (RFC 6528). */
 #define LWIP_HOOK_TCP_ISN(local_ip, local_port, remote_ip, remote_port) net_random()
 #define LWIP_HOOK_TCP_FIND(src, dest)                                   NULL
+/* Bytes that are sent without a copy, the next len of source: refer.c. */
+struct pbuf *refer_next(const void *source, unsigned len);
+#define LWIP_HOOK_TCP_REFER(source, len) refer_next(source, len)
 /* Name servers out of DHCP: netif.c. */
-struct pbuf;
 void net_dhcp_option(unsigned option, unsigned len, struct pbuf *p, unsigned offset);
 #define LWIP_HOOK_DHCP_PARSE_OPTION(netif, dhcp, state, msg, msg_type, option, len, pbuf, offset)            \
     net_dhcp_option(option, len, pbuf, offset)

@@ -1,12 +1,16 @@
 /*
  * The program in the VM of the network tests that look at the kernel alone: small, so that memory figures are
- * the kernel's. On TCP port 7777 a connection begins with a line:
+ * the kernel's. `netd PORT` runs on the host, as a twin, and listens on 127.0.0.1. On TCP port 7777 a
+ * connection begins with a line:
  *
  *     E            echoes everything
  *     G N          sends N bytes of the pattern that netlib.py knows, then closes
  *     S N          takes N bytes, answers "CRC32\n"
  *     P WAY        sends "a", passes a while in a way (pieces()), sends "b", then closes
  *     T N          N times: sends "header ", then "body\n", then takes a byte
+ *     F WAY N AT   sends N bytes of a file in memory by sendfile(), from AT on (the pattern, too) in a way
+ *                  (send_file()), then "\nSENT EAGAINS\n"
+ *     R PATH       sends a file the same way
  *     M            sends /proc/meminfo and /proc/net/moka, then closes
  *     Q            ends the program with status 0
  *
@@ -19,11 +23,15 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -170,10 +178,108 @@ static void twice(int fd, long n)
         ;
 }
 
+/* ---- sendfile ---- */
+
+static int file_of_pattern(long size)
+{
+    int file = memfd_create("netd", 0);
+    for (long at = 0; file >= 0 && at < size;) {
+        ssize_t n = write(file, pattern, size - at < PATTERN ? size - at : PATTERN);
+        if (n <= 0)
+            break;
+        at += n;
+    }
+    return file;
+}
+
+/* As much as the socket takes, of n bytes; counts how often it took nothing more, and goes on then if
+ * `patient`. */
+static long send_part(int fd, int file, off_t *at, long n, int patient, long *eagains)
+{
+    struct pollfd writable = {.fd = fd, .events = POLLOUT};
+    long done = 0;
+    while (done < n) {
+        ssize_t sent = sendfile(fd, file, at, n - done);
+        if (sent > 0)
+            done += sent;
+        else if (!sent || errno != EAGAIN)
+            break;
+        else if (++*eagains && !patient)
+            break;
+        else
+            poll(&writable, 1, -1);
+    }
+    return done;
+}
+
+static long splice_all(int fd, int file, off_t *at, long n)
+{
+    int p[2];
+    long done = 0;
+    ssize_t in, out = 1;
+    if (pipe(p))
+        return 0;
+    while (out > 0 && done < n && (in = splice(file, at, p[1], NULL, n - done, SPLICE_F_MORE)) > 0)
+        for (; in > 0 && (out = splice(p[0], NULL, fd, NULL, in, SPLICE_F_MORE)) > 0; in -= out)
+            done += out;
+    close(p[0]);
+    close(p[1]);
+    return done;
+}
+
+/*
+ * plain: the socket blocks. nonblock: it does not. splice: through a pipe. header: behind bytes that were
+ * written. cut, change: when the socket takes no more, the file is truncated, or overwritten with zeros, and
+ * that ends it.
+ */
+static void send_file(int fd, int file, const char *way, long n, off_t at)
+{
+    char text[64];
+    long sent, eagains = 0;
+    bool wait = !strcmp(way, "plain") || !strcmp(way, "header");
+    fcntl(fd, F_SETFL, wait || !strcmp(way, "splice") ? 0 : O_NONBLOCK);
+    if (!strcmp(way, "header"))
+        send(fd, "header ", 7, MSG_MORE);
+    if (!strcmp(way, "splice"))
+        sent = splice_all(fd, file, &at, n);
+    else
+        sent = send_part(fd, file, &at, n, wait || !strcmp(way, "nonblock"), &eagains);
+    if (!strcmp(way, "cut")) {
+        ftruncate(file, 0);
+        sent += send_part(fd, file, &at, n, 0, &eagains);
+    } else if (!strcmp(way, "change")) {
+        char zeros[4096] = "";
+        for (off_t i = 0; i < at; i += sizeof(zeros))
+            pwrite(file, zeros, sizeof(zeros), i);
+    }
+    fcntl(fd, F_SETFL, 0);
+    send_all(fd, text, snprintf(text, sizeof(text), "\n%ld %ld\n", sent, eagains));
+}
+
+static void send_memory_file(int fd, const char *words)
+{
+    char way[16];
+    long n, at;
+    if (sscanf(words, "%15s %ld %ld", way, &n, &at) != 3)
+        return;
+    int file = file_of_pattern(at + n);
+    send_file(fd, file, way, n, at);
+    close(file);
+}
+
+static void send_file_at(int fd, const char *path)
+{
+    struct stat st;
+    int file = open(path, O_RDONLY);
+    if (file >= 0 && !fstat(file, &st))
+        send_file(fd, file, "plain", st.st_size, 0);
+    close(file);
+}
+
 static void *serve(void *arg)
 {
     int fd = (int)(long)arg;
-    char line[32];
+    char line[64];
     size_t len = 0;
     while (len < sizeof(line) - 1 && recv(fd, line + len, 1, 0) == 1 && line[len] != '\n')
         len++;
@@ -188,6 +294,10 @@ static void *serve(void *arg)
         pieces(fd, line + 2);
     else if (line[0] == 'T')
         twice(fd, atol(line + 1));
+    else if (line[0] == 'F')
+        send_memory_file(fd, line + 1);
+    else if (line[0] == 'R')
+        send_file_at(fd, line + 2);
     else if (line[0] == 'M')
         copy_file(fd, "/proc/meminfo"), copy_file(fd, "/proc/net/moka");
     else if (line[0] == 'Q')
@@ -210,9 +320,13 @@ static void *datagrams(void *arg)
     return NULL;
 }
 
-static int open_port(int type)
+/* port 0: PORT, on all addresses. */
+static int open_port(int type, int port)
 {
-    struct sockaddr_in6 a = {.sin6_family = AF_INET6, .sin6_port = htons(PORT)};
+    struct sockaddr_in6 a = {.sin6_family = AF_INET6, .sin6_port = htons(port ? port : PORT)};
+    static const unsigned char loopback[16] = {[10] = 255, 255, 127, 0, 0, 1};
+    if (port)
+        memcpy(&a.sin6_addr, loopback, sizeof(loopback));
     int fd = socket(AF_INET6, type, 0);
     if (fd < 0 || bind(fd, (void *)&a, sizeof(a)) || (type == SOCK_STREAM && listen(fd, 4096))) {
         perror("netd");
@@ -221,7 +335,7 @@ static int open_port(int type)
     return fd;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     pthread_attr_t attributes;
     pthread_t t;
@@ -230,8 +344,8 @@ int main(void)
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, STACK);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    int l = open_port(SOCK_STREAM);
-    pthread_create(&t, &attributes, datagrams, (void *)(long)open_port(SOCK_DGRAM));
+    int port = argc > 1 ? atoi(argv[1]) : 0, l = open_port(SOCK_STREAM, port);
+    pthread_create(&t, &attributes, datagrams, (void *)(long)open_port(SOCK_DGRAM, port));
     printf("listening\n");
     fflush(stdout);
     for (;;) {

@@ -49,7 +49,7 @@ static ssize_t socket_read(struct file *f, struct iov_iter *it, u64 *pos)
 
 static ssize_t socket_write(struct file *f, struct iov_iter *it, u64 *pos)
 {
-    struct socket_message m = {.it = it, .flags = wait_flags(f, 0)};
+    struct socket_message m = {.it = it, .flags = wait_flags(f, it->more ? SOCKET_MORE : 0)};
     return sock_of(f)->ops->send(sock_of(f), &m);
 }
 

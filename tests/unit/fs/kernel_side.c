@@ -127,6 +127,11 @@ static struct page *frame_alloc(void)
     return page;
 }
 
+struct page *page_alloc(u32 order, enum page_kind kind, u32 flags)
+{
+    return frame_alloc();
+}
+
 void page_put(struct page *page)
 {
     if (__atomic_sub_fetch(&page->refs, 1, __ATOMIC_ACQ_REL))
