@@ -107,13 +107,19 @@ void virtio_ready(struct virtio_device *dev)
     status_add(dev, VIRTIO_DRIVER_OK); /* step 8 */
 }
 
-void virtio_queues_interrupt(struct virtio_device *dev)
+bool virtio_queues_interrupt(struct virtio_device *dev)
 {
+    bool news = false;
     for (u32 i = 0; i < dev->queue_count; i++) {
         struct vq *vq = dev->queues[i];
-        if (vq && vq->on_used && vq_pending(vq))
-            vq->on_used(vq);
+        if (!vq || !vq->on_used || !vq_pending(vq))
+            continue;
+        u16 used = __atomic_load_n(&vq->used->idx, __ATOMIC_RELAXED);
+        news |= used != vq->used_told;
+        vq->used_told = used;
+        vq->on_used(vq);
     }
+    return news;
 }
 
 /* Fields are read with their own width (4.2.2.2, 4.1.3.1); a multi-byte read may use smaller ones for bytes.

@@ -163,11 +163,16 @@ static const struct virtio_ops mmio_ops = {
 
 /*
  * Level-triggered: the line is up while InterruptStatus is not 0. Acknowledging comes before looking at the
- * rings, so what the device finishes after the look raises the line again.
+ * rings, so what the device finishes after the look raises the line again. Each register costs an exit to the
+ * host: what rings tell is not asked for. A change of the configuration that came with it keeps the line up,
+ * and with no news in the rings the status is read.
  */
 static void mmio_interrupt(void *arg)
 {
     struct mmio_device *m = arg;
+    reg_write(m, MMIO_INTERRUPT_ACK, MMIO_IRQ_QUEUE);
+    if (virtio_queues_interrupt(&m->dev))
+        return;
     u32 status = reg_read(m, MMIO_INTERRUPT_STATUS);
     if (!status)
         return;

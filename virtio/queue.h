@@ -75,6 +75,9 @@ struct vq {
     /* Consumer. */
     u16 used_next;      /* next used entry to look at */
     const char *broken; /* atomic: vq_broken() */
+
+    /* Interrupt handler. */
+    u16 used_told; /* the device's used.idx when on_used was last called by virtio_queues_interrupt() */
 };
 
 /* Layout of the shared memory (2.6.5, 2.6.6, 2.6.8). */

@@ -116,8 +116,9 @@ static inline bool virtio_failed(const struct virtio_device *dev)
 /* Reads len bytes of configuration consistently (2.4.1: generation); bytes beyond config_len are zero. */
 void virtio_config_read(struct virtio_device *dev, u32 off, void *buf, u32 len);
 
-/* For transports: runs on_used of every queue that has finished chains. Interrupt context. */
-void virtio_queues_interrupt(struct virtio_device *dev);
+/* For transports: runs on_used of every queue that has finished chains. True when one has more than at the
+ * last time. Interrupt context, one at a time. */
+bool virtio_queues_interrupt(struct virtio_device *dev);
 
 /*
  * Appends kernel memory to bufs[*count .. max) as physically contiguous stretches, joining neighbours. Any

@@ -12,12 +12,14 @@
  *                  (send_file()), then "\nSENT EAGAINS\n"
  *     R PATH       sends a file the same way
  *     M            sends /proc/meminfo and /proc/net/moka, then closes
- *     Q            ends the program with status 0
+ *     L            sends "!", then prints "up" or "down" to standard output whenever an interface's link has
+ * changed Q            ends the program with status 0
  *
  * UDP port 7777 echoes datagrams. IPv4 and IPv6.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -28,6 +30,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
@@ -276,6 +279,32 @@ static void send_file_at(int fd, const char *path)
     close(file);
 }
 
+/* ---- the link ---- */
+
+static int link_is_up(int fd, const char *name)
+{
+    struct ifreq r = {0};
+    snprintf(r.ifr_name, sizeof(r.ifr_name), "%s", name);
+    return !ioctl(fd, SIOCGIFFLAGS, &r) && (r.ifr_flags & IFF_RUNNING);
+}
+
+/* For ever, of the first interface that is not the loopback's. */
+static void watch_link(int fd)
+{
+    char name[IFNAMSIZ] = "";
+    for (unsigned i = 1; i < 9 && (!if_indextoname(i, name) || !strcmp(name, "lo")); i++)
+        ;
+    send_all(fd, "!", 1);
+    for (int was = 1;; usleep(1000)) {
+        int now = link_is_up(fd, name);
+        if (now != was) {
+            printf("%s\n", now ? "up" : "down");
+            fflush(stdout);
+        }
+        was = now;
+    }
+}
+
 static void *serve(void *arg)
 {
     int fd = (int)(long)arg;
@@ -300,6 +329,8 @@ static void *serve(void *arg)
         send_file_at(fd, line + 2);
     else if (line[0] == 'M')
         copy_file(fd, "/proc/meminfo"), copy_file(fd, "/proc/net/moka");
+    else if (line[0] == 'L')
+        watch_link(fd);
     else if (line[0] == 'Q')
         exit(0);
     close(fd);
