@@ -67,6 +67,6 @@ void netcheck_host(const struct options *o)
     for (size_t i = 0; i < o->n_forwards; i++)
         check_forward(&o->forwards[i]);
     if (o->net && !strncmp(o->net, "tap:", 4) && !if_nametoindex(o->net + 4))
-        die("--net %s: there is no such device; make it with: ip tuntap add dev %s mode tap", o->net,
-            o->net + 4);
+        die("--net %s: there is no such device; make it with: ip tuntap add dev %s mode tap multi_queue",
+            o->net, o->net + 4);
 }

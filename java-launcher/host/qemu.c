@@ -1,6 +1,7 @@
 #include "java-launcher/host/qemu.h"
 #include "java-launcher/host/cmdline.h"
 #include "java-launcher/host/install.h"
+#include "java-launcher/host/tap.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,8 +16,9 @@ static const char qemu_program[] = "qemu-system-x86_64";
 enum {
     DEFAULT_MEMORY_MIB = 1024,
     DEFAULT_CPUS_MAX = 4,
-    MICROVM_SLOTS = 8, /* virtio-mmio transports of a microvm without ACPI */
-    FIXED_DEVICES = 3, /* blk, serial, rng */
+    MICROVM_SLOTS = 8,   /* virtio-mmio transports of a microvm without ACPI */
+    FIXED_DEVICES = 3,   /* blk, serial, rng */
+    NET_QUEUES_MAX = 16, /* pairs that the kernel's driver uses */
 };
 
 void vm_require_qemu(void)
@@ -163,13 +165,18 @@ static unsigned default_cpus(void)
     return n < 1 ? 1 : n > DEFAULT_CPUS_MAX ? DEFAULT_CPUS_MAX : (unsigned)n;
 }
 
+static unsigned cpus_of(const struct vm *vm)
+{
+    unsigned cpus = vm->o->cpus ? vm->o->cpus : vm->im->cpus;
+    return cpus ? cpus : default_cpus();
+}
+
 static void add_machine(const struct vm *vm, bool microvm, struct strvec *argv)
 {
     const struct options *o = vm->o;
     const char *kernel = o->kernel ? o->kernel : install_file("moka-kernel"),
                *name = o->name ? o->name : vm->im->name;
     uint64_t memory = o->memory ? o->memory : vm->im->memory;
-    unsigned cpus = o->cpus ? o->cpus : vm->im->cpus;
     bool kvm = use_kvm(o);
     if (!is_file(kernel))
         die("no such kernel: %s", kernel);
@@ -178,7 +185,7 @@ static void add_machine(const struct vm *vm, bool microvm, struct strvec *argv)
     add_pair(argv, "-accel", kvm ? "kvm" : "tcg,thread=multi");
     add_pair(argv, "-cpu", kvm ? "host" : "max");
     add_pair(argv, "-m", memory ? fmt("%" PRIu64 "k", memory >> 10) : fmt("%dM", DEFAULT_MEMORY_MIB));
-    add_pair(argv, "-smp", fmt("%u", cpus ? cpus : default_cpus()));
+    add_pair(argv, "-smp", fmt("%u", cpus_of(vm)));
     vec_add(argv, "-nodefaults");
     vec_add(argv, "-no-user-config");
     vec_add(argv, "-no-reboot");
@@ -207,14 +214,42 @@ static const char *network(const struct options *o)
     return strcmp(net, "none") ? net : NULL;
 }
 
-static void add_network(const struct options *o, const char *bus, struct strvec *argv)
+/*
+ * A tap device with several queues: one for each CPU, and for a single CPU two all the same, because QEMU
+ * opens such a device only as one with several (the VM then uses one). 0: it has but one.
+ */
+static unsigned tap_queues(const struct vm *vm, const char *net)
 {
+    unsigned cpus = cpus_of(vm);
+    if (!starts_with(net, "tap:") || !tap_multi_queue(net + 4))
+        return 0;
+    return cpus < 2 ? 2 : cpus > NET_QUEUES_MAX ? NET_QUEUES_MAX : cpus;
+}
+
+static void add_net_device(const char *bus, unsigned queues, struct strvec *argv)
+{
+    struct buf b = {0};
+    buf_printf(&b, "virtio-net-%s,netdev=net", bus);
+    if (queues)
+        buf_puts(&b, ",mq=on");
+    if (queues && !strcmp(bus, "pci"))
+        buf_printf(&b, ",vectors=%u",
+                   2 * queues + 2); /* each queue's, the control queue's, the device's own */
+    add_pair(argv, "-device", b.p);
+}
+
+static void add_network(const struct vm *vm, const char *bus, struct strvec *argv)
+{
+    const struct options *o = vm->o;
     struct buf b = {0};
     const char *net = network(o);
     if (!net)
         return;
+    unsigned queues = tap_queues(vm, net);
     if (starts_with(net, "tap:")) {
         buf_printf(&b, "tap,id=net,ifname=%s,script=no,downscript=no", comma_quoted(net + 4));
+        if (queues)
+            buf_printf(&b, ",queues=%u", queues);
     } else {
         buf_puts(&b, "user,id=net");
         for (size_t i = 0; i < o->n_forwards; i++) {
@@ -224,7 +259,7 @@ static void add_network(const struct options *o, const char *bus, struct strvec 
         }
     }
     add_pair(argv, "-netdev", b.p);
-    add_pair(argv, "-device", fmt("virtio-net-%s,netdev=net", bus));
+    add_net_device(bus, queues, argv);
 }
 
 static const char *const stream_names[STREAMS] = {"stdin", "stdout", "stderr", "control", "serial"};
@@ -275,6 +310,6 @@ void vm_qemu(const struct vm *vm, const int *fds, struct strvec *argv)
     add_pair(argv, "-device", fmt("virtio-blk-%s,drive=root", bus));
     add_streams(fds, bus, argv);
     add_pair(argv, "-device", fmt("virtio-rng-%s", bus));
-    add_network(o, bus, argv);
+    add_network(vm, bus, argv);
     add_volumes(o, bus, argv);
 }
