@@ -6,7 +6,6 @@
 #include "net/transmit.h"
 
 #define BUCKETS     512u
-#define QUEUES      16u
 #define BATCH       64u  /* frames that wait for the batch's end, at most */
 #define CHANNEL_MAX 128u /* frames in a channel before the receive thread drains it */
 
@@ -39,8 +38,8 @@ struct channel {
     u32 listed;                  /* atomic: on the worker's list */
     u32 refs;                    /* atomic */
     struct channel *next_listed; /* the worker's list */
-    struct channel *next_urgent; /* the receive thread's */
-    bool urgent;                 /* on that; its queue's thread's */
+    struct channel *next_urgent; /* the list of the receive thread that set `urgent` */
+    u32 urgent; /* atomic: on one; set with the bucket's mutex, cleared before it is drained */
 };
 
 static struct bucket {
@@ -53,7 +52,7 @@ static struct batch {
     struct net_buf *first, *last;
     u32 count;
     struct channel *urgent;
-} batches[QUEUES];
+} batches[NET_PAIRS_MAX];
 
 static struct channel *listed;    /* atomic stack: channels that may hold something */
 static struct net_buf *abandoned; /* core: frames of channels closed from within lwIP, oldest first */
@@ -335,8 +334,9 @@ static void push(struct channel *c, struct batch *batch, struct net_buf *frame, 
                                         __ATOMIC_RELAXED))
         ;
     u32 depth = __atomic_add_fetch(&c->count, 1, __ATOMIC_RELAXED);
-    if (!c->urgent && (depth > CHANNEL_MAX || __atomic_load_n(&c->eager, __ATOMIC_RELAXED))) {
-        c->urgent = true;
+    if (!__atomic_load_n(&c->urgent, __ATOMIC_SEQ_CST) &&
+        (depth > CHANNEL_MAX || __atomic_load_n(&c->eager, __ATOMIC_RELAXED))) {
+        __atomic_store_n(&c->urgent, 1, __ATOMIC_RELAXED);
         c->next_urgent = batch->urgent;
         batch->urgent = c;
         __atomic_add_fetch(&c->refs, 1, __ATOMIC_RELAXED);
@@ -401,7 +401,8 @@ void channel_batch_end(u32 queue)
     input_all(frames);
     for (; c; c = next) {
         next = c->next_urgent;
-        c->urgent = false;
+        /* Before looking for frames; push() does it the other way round. */
+        __atomic_store_n(&c->urgent, 0, __ATOMIC_SEQ_CST);
         drain(c, c->socket, &counters.by_receiver);
         put(c);
     }

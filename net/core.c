@@ -97,13 +97,14 @@ int core_wait(struct waitq *q, u64 deadline_ns)
     return err;
 }
 
-void core_traffic(void)
+u64 core_traffic(void)
 {
     last_traffic_ns = clock_monotonic_ns();
     if (slow_tick_ns == SLEEP_FOREVER) {
         slow_tick_ns = last_traffic_ns + SECOND;
         event_set(&work);
     }
+    return last_traffic_ns;
 }
 
 void core_kick(void)

@@ -24,8 +24,8 @@ bool core_held(void);
 
 void core_init(void);  /* lwIP and loopback */
 void core_start(void); /* the worker */
-/* Frames came or went: ARP, ND and reassembly want their timers for a while. core held. */
-void core_traffic(void);
+/* Frames came or went: ARP, ND and reassembly want their timers for a while. Returns the time. core held. */
+u64 core_traffic(void);
 /* The worker runs soon. Any context. */
 void core_kick(void);
 

@@ -1,7 +1,7 @@
 /*
  * The network device as an lwIP interface. Received pieces become pbufs without copying while less than half
- * of the device's memory is held; after that they are copied, so that programs that do not read cannot starve
- * reception. Sending: transmit.c.
+ * of their queue's memory is held; after that they are copied, so that programs that do not read cannot
+ * starve reception. Sending: transmit.c.
  */
 #include "lwip/netif.h"
 #include "kernel/arch/x86_64/arch.h"
@@ -34,12 +34,13 @@ static struct netif interface;
 static struct waitq address_changed;
 
 /* Guarded by the core. */
-static u64 held_bytes, held_max; /* the device's receive memory in pbufs */
+static u64 held_bytes[NET_PAIRS_MAX]; /* each queue's receive memory in pbufs */
+static u64 held_max;                  /* of one queue */
 static u64 dhcp_fast_ns = SLEEP_FOREVER, dhcp_slow_ns = SLEEP_FOREVER, address_deadline_ns;
 static ip4_addr_t name_servers[NAME_SERVERS];
 static u32 name_server_count;
 static struct {
-    u64 copied, by_reference, dropped;
+    u64 copied, by_reference, dropped, checked, large;
 } received;                 /* frames */
 static bool resolver_stale; /* looked at without the core, too */
 
@@ -48,7 +49,7 @@ static bool resolver_stale; /* looked at without the core, too */
 static void free_piece(struct pbuf *p)
 {
     struct frame_rx *rx = (struct frame_rx *)p;
-    held_bytes -= PIECE;
+    held_bytes[rx->piece->queue] -= PIECE;
     net_buf_put(rx->piece);
     kfree(rx);
 }
@@ -72,7 +73,7 @@ static struct pbuf *piece_pbuf(struct net_buf *piece)
         return NULL;
     rx->piece = piece;
     rx->pbuf.custom_free_function = free_piece;
-    held_bytes += PIECE;
+    held_bytes[piece->queue] += PIECE;
     return pbuf_alloced_custom(PBUF_RAW, piece->len, PBUF_REF, &rx->pbuf, piece->data, piece->len);
 }
 
@@ -80,7 +81,7 @@ static struct pbuf *piece_pbuf(struct net_buf *piece)
 static struct pbuf *frame_pbuf(struct net_buf *frame)
 {
     struct pbuf *whole = NULL;
-    if (frame->frame_len <= SMALL_FRAME || held_bytes + frame->pieces * PIECE > held_max) {
+    if (frame->frame_len <= SMALL_FRAME || held_bytes[frame->queue] + frame->pieces * PIECE > held_max) {
         received.copied++;
         return copy_frame(frame);
     }
@@ -161,20 +162,39 @@ void netif_input_frame(struct net_buf *frame)
     make_way(frame);
     make_room(frame);
     bool checked = frame->offload.flags & (NET_NEEDS_CSUM | NET_CSUM_VALID);
+    received.large += frame->offload.gso_type != NET_GSO_NONE;
     struct pbuf *p = frame_pbuf(frame);
     transmit_checksums(&interface, checked);
     received.dropped += !p;
+    received.checked += checked;
     if (p && interface.input(p, &interface) != ERR_OK)
         pbuf_free(p);
 }
 
+/* "queue N" and pairs of words: for people, and for tests/boot/net-queues. */
+static void show_queue(struct seq *s, u32 i)
+{
+    struct net_stats n;
+    net_stats(device, i, &n);
+    seq_printf(s, "queue %u received %lu bytes %lu sent %lu bytes %lu", i, n.rx_frames, n.rx_bytes,
+               n.tx_frames, n.tx_bytes);
+    seq_printf(s, " interrupts_received %lu interrupts_sent %lu interrupted_cpus %lx starved %lu\n",
+               n.rx_interrupts, n.tx_interrupts, n.irq_cpus, n.rx_starved);
+}
+
 void netif_show(struct seq *s)
 {
-    struct net_stats stats = {0};
-    if (device)
-        net_stats(device, 0, &stats);
+    struct net_stats stats;
+    u64 dropped = received.dropped;
+    for (u32 i = 0; device && i < device->pairs; i++) {
+        net_stats(device, i, &stats);
+        dropped += stats.rx_dropped;
+    }
     seq_printf(s, "received_copied %lu\nreceived_by_reference %lu\ndropped %lu\n", received.copied,
-               received.by_reference, received.dropped + stats.rx_dropped);
+               received.by_reference, dropped);
+    seq_printf(s, "received_checked %lu\nreceived_large %lu\n", received.checked, received.large);
+    for (u32 i = 0; device && i < device->pairs; i++)
+        show_queue(s, i);
 }
 
 static void on_frame(struct net_device *dev, u32 queue, struct net_buf *frame)
@@ -192,6 +212,9 @@ static void on_batch_end(struct net_device *dev, u32 queue)
 
 static void on_tx_room(struct net_device *dev, u32 queue)
 {
+    core_enter();
+    transmit_room(queue);
+    core_leave();
 }
 
 static void on_link(struct net_device *dev)
@@ -367,7 +390,7 @@ void netif_start(void)
     }
     net_arena(device, &arena, &len);
     core_enter();
-    held_max = len / 2;
+    held_max = len / device->pairs / 2;
     if (!cmdline.ip || !set_static(cmdline.ip)) {
         if (cmdline.ip)
             log_error("moka: network: ip=%s is not ADDRESS/PREFIX[,GATEWAY[,NAMESERVER]]; using DHCP\n",

@@ -1,5 +1,7 @@
 #include "net/transmit.h"
 
+#include "kernel/arch/x86_64/cpu.h"
+#include "kernel/base/errno.h"
 #include "kernel/base/string.h"
 #include "kernel/fs/vfs.h"
 #include "lwip/inet_chksum.h"
@@ -9,16 +11,27 @@
 #include "net/core.h"
 #include "net/refer.h"
 
-#define POOL_MAX    512u
+#define POOL_MAX    512u  /* frames at most */
+#define POOL_KEEP   256u  /* frames that stay when they are not needed */
 #define FRAME_MAX   1514u /* Ethernet header and MTU */
 #define SMALL       256u  /* bytes that are cheaper to copy */
 #define HEADERS_MAX 134u  /* Ethernet, IPv6, TCP with all its options */
 #define LARGE_MAX   65000u
 #define ETHERNET    14u
+#define FLOWS       256u
+#define FLOW_PAUSE  (100 * NSEC_PER_MSEC) /* frames of before it have long been received */
+
+/* All flows of one hash. */
+struct flow {
+    u32 frames; /* from get() to release() */
+    u32 queue;  /* changes only while there are none */
+    u64 last_ns;
+};
 
 struct frame {
     struct net_tx tx; /* first */
     struct frame *next;
+    struct flow *flow;
     struct pbuf *held[NET_TX_SEGS_MAX]; /* lwIP's buffers that the device reads */
     u32 held_count;
     u8 bytes[FRAME_MAX]; /* the whole frame, or a copy of its headers */
@@ -38,10 +51,14 @@ static struct frame *done; /* atomic stack: finished, pushed by anyone, taken as
 /* Guarded by the core. */
 static struct frame *unused, *pending; /* pending: may still grow */
 static u32 frame_count, pending_len;
-static u32 in_device; /* frames that refer to lwIP's buffers and have not come back */
-static bool unflushed;
+static u32 in_device[NET_PAIRS_MAX]; /* frames that refer to lwIP's buffers and have not come back */
+static u32 unflushed;                /* queues, a bit each */
+static struct waiting {
+    struct frame *first, *last; /* by `next` */
+} waiting[NET_PAIRS_MAX];       /* found their queue full; at most all frames there are */
+static struct flow flows[FLOWS];
 static struct {
-    u64 frames, copied, referred, joined, full;
+    u64 frames, copied, referred, joined, full, checksums, large;
 } counters;
 
 /* ---- frames come and go ---- */
@@ -56,9 +73,15 @@ static void finished(struct net_tx *tx)
 
 static void release(struct frame *f)
 {
-    in_device -= f->held_count != 0;
+    in_device[f->flow->queue] -= f->held_count != 0;
+    f->flow->frames--;
     for (u32 i = 0; i < f->held_count; i++)
         pbuf_free(f->held[i]);
+    if (frame_count > POOL_KEEP) {
+        frame_count--;
+        kfree(f);
+        return;
+    }
     f->held_count = 0;
     f->next = unused;
     unused = f;
@@ -108,7 +131,7 @@ static void add(struct frame *f, const void *bytes, u32 len)
 
 static void hold(struct frame *f, struct pbuf *p)
 {
-    in_device += f->held_count == 0;
+    in_device[f->flow->queue] += f->held_count == 0;
     pbuf_ref(p);
     f->held[f->held_count++] = p;
 }
@@ -149,6 +172,39 @@ static bool parse(u8 *p, u32 first, u32 len, struct segment *s)
     return s->headers <= first && len >= s->headers;
 }
 
+/* ---- which queue ---- */
+
+/* Only TCP's ports count: a fragment shows none, and must not overtake a whole datagram. */
+static u32 hash_flow(u8 *p, u32 first, u32 len)
+{
+    struct segment s;
+    u32 type = first >= ETHERNET + 20 ? be16(p + 12) : 0, at = ETHERNET + 12, words = 2;
+    u64 h = parse(p, first, len, &s) ? be32(s.tcp) : 0;
+    if (type == 0x86dd && first >= ETHERNET + 40) {
+        at = ETHERNET + 8;
+        words = 8;
+    } else if (type != 0x0800) {
+        words = 0;
+    }
+    for (u32 i = 0; i < words; i++)
+        h = (h ^ be32(p + at + 4 * i)) * 0x9e3779b97f4a7c15UL;
+    return h >> 32 & (FLOWS - 1);
+}
+
+/* For a frame that begins with the `first` bytes at p. */
+static void assign(struct frame *f, u8 *p, u32 first, u32 len, u64 now)
+{
+    struct flow *flow = flows;
+    if (device->pairs > 1) {
+        flow = &flows[hash_flow(p, first, len)];
+        if (!flow->frames && now - flow->last_ns > FLOW_PAUSE)
+            flow->queue = cpu_id() % device->pairs;
+        flow->last_ns = now;
+    }
+    flow->frames++;
+    f->flow = flow;
+}
+
 /* The pseudo-header's sum, where the device goes on. */
 static void seed_checksum(struct net_offload *o, const u8 *frame, const struct segment *s, u32 tcp_len)
 {
@@ -158,6 +214,7 @@ static void seed_checksum(struct net_offload *o, const u8 *frame, const struct s
         sum += be16(at + i);
     sum = (sum & 0xffff) + (sum >> 16);
     sum = (sum & 0xffff) + (sum >> 16);
+    counters.checksums++;
     o->flags = NET_NEEDS_CSUM;
     o->csum_start = s->tcp - frame;
     o->csum_offset = 16;
@@ -208,21 +265,50 @@ static void finish_large(struct frame *f)
     if (pending_len - s.headers > f->tx.offload.gso_size) {
         f->tx.offload.gso_type = s.v6 ? NET_GSO_TCPV6 : NET_GSO_TCPV4;
         f->tx.offload.hdr_len = s.headers;
+        counters.large++;
     } else {
         f->tx.offload.gso_size = 0;
     }
 }
 
-static bool push(struct frame *f)
+/* To the device; -ENOBUFS: transmit_room() will be called, the frame is still the caller's. */
+static int hand_over(struct frame *f)
 {
-    if (net_send(device, 0, &f->tx, true)) {
-        counters.full++;
+    u32 queue = f->flow->queue;
+    int err = net_send(device, queue, &f->tx, true);
+    if (!err) {
+        counters.frames++;
+        unflushed |= 1u << queue;
+    } else if (err != -ENOBUFS) {
         release(f);
-        return false;
     }
-    counters.frames++;
-    unflushed = true;
-    return true;
+    return err;
+}
+
+/* Behind what waits already. A frame lost here would cost its connection a second: lwIP has no early sign. */
+static void push(struct frame *f)
+{
+    struct waiting *w = &waiting[f->flow->queue];
+    if (!w->first && hand_over(f) != -ENOBUFS)
+        return;
+    counters.full++;
+    f->next = NULL;
+    if (w->first)
+        w->last->next = f;
+    else
+        w->first = f;
+    w->last = f;
+}
+
+void transmit_room(u32 queue)
+{
+    struct waiting *w = &waiting[queue];
+    while (w->first) {
+        struct frame *next = w->first->next;
+        if (hand_over(w->first) == -ENOBUFS)
+            return;
+        w->first = next;
+    }
 }
 
 static void push_pending(void)
@@ -231,7 +317,7 @@ static void push_pending(void)
     pending = NULL;
     if (f) {
         finish_large(f);
-        push(f); /* no room: lost, as on any wire */
+        push(f);
     }
 }
 
@@ -256,7 +342,7 @@ static void refer(struct frame *f, struct pbuf *p, u32 skip)
 }
 
 /* Adds p to the pending frame, or makes it the pending one. False: p is to leave alone. */
-static bool join(struct pbuf *p, const struct segment *s, u32 tso)
+static bool join(struct pbuf *p, const struct segment *s, u32 tso, u64 now)
 {
     struct segment first;
     if (!(device->offloads & tso) || !joinable(s) || pieces(p) + 1 > NET_TX_SEGS_MAX)
@@ -273,6 +359,7 @@ static bool join(struct pbuf *p, const struct segment *s, u32 tso)
         push_pending();
         if (!f)
             return false;
+        assign(f, p->payload, p->len, p->tot_len, now);
         memcpy(f->bytes, p->payload, s->headers);
         add(f, f->bytes, s->headers);
         f->tx.offload.gso_size = s->payload;
@@ -301,13 +388,15 @@ err_t transmit_frame(struct netif *netif, struct pbuf *p)
 {
     struct segment s;
     bool large = p->tot_len > SMALL && can_refer(p);
-    core_traffic();
-    if (large && parse(p->payload, p->len, p->tot_len, &s) && join(p, &s, s.v6 ? NET_TX_TSO6 : NET_TX_TSO4))
+    u64 now = core_traffic();
+    if (large && parse(p->payload, p->len, p->tot_len, &s) &&
+        join(p, &s, s.v6 ? NET_TX_TSO6 : NET_TX_TSO4, now))
         return ERR_OK;
     push_pending();
     struct frame *f = p->tot_len <= FRAME_MAX ? get() : NULL;
     if (!f)
         return ERR_MEM;
+    assign(f, p->payload, p->len, p->tot_len, now);
     if (large) {
         refer(f, p, 0);
     } else {
@@ -317,25 +406,24 @@ err_t transmit_frame(struct netif *netif, struct pbuf *p)
     }
     if (device->offloads & NET_TX_CSUM)
         offload_checksum(f, large ? p->payload : f->bytes, large ? p->len : p->tot_len, p->tot_len);
-    if (push(f))
-        return ERR_OK;
-    transmit_flush();
-    return ERR_MEM;
+    push(f);
+    return ERR_OK;
 }
 
 void transmit_flush(void)
 {
+    if (!pending && !unflushed) /* at nearly every leaving of the core */
+        return;
     push_pending();
-    if (unflushed) {
-        unflushed = false;
-        net_flush(device, 0);
-    }
+    for (; unflushed; unflushed &= unflushed - 1)
+        net_flush(device, __builtin_ctz(unflushed));
 }
 
 void transmit_reclaim(void)
 {
-    if (in_device)
-        net_flush(device, 0);
+    for (u32 i = 0; device && i < device->pairs; i++)
+        if (in_device[i])
+            net_flush(device, i);
     take_done();
 }
 
@@ -361,4 +449,5 @@ void transmit_show(struct seq *s)
         s,
         "frames_sent %lu\nsent_copied %lu\nsent_by_reference %lu\nsegments_joined %lu\nsend_queue_full %lu\n",
         counters.frames, counters.copied, counters.referred, counters.joined, counters.full);
+    seq_printf(s, "sent_large %lu\nchecksums_left %lu\n", counters.large, counters.checksums);
 }

@@ -7,6 +7,11 @@
  * checksums, and segments of one connection that follow one another leave as one large frame, which it cuts
  * again (TSO).
  *
+ * Where the device has several queues a flow keeps one while it is busy, so its frames stay in order: a TCP
+ * connection, or all other packets between two addresses. After a pause it goes to the queue of the CPU that
+ * sends then, and the host, which sends a flow where it last came from (Linux: tun), follows: frames are
+ * received on the CPU whose thread answers them.
+ *
  * A buffer that the device still has is busy for lwIP: it will not send the segment again before
  * transmit_reclaim() has found it read. So that runs before whatever may send again: timers and received
  * frames.
@@ -19,10 +24,12 @@
 #include "lwip/netif.h"
 #include "virtio/net.h"
 
-/* Sends through dev's first queue; tells lwIP which checksums are left to it. Once. */
+/* Sends through dev; tells lwIP which checksums are left to it. Once. */
 void transmit_init(struct net_device *dev, struct netif *netif);
-/* netif->linkoutput: p is a frame with its Ethernet header. ERR_MEM: no room. */
+/* netif->linkoutput: p is a frame with its Ethernet header. ERR_MEM: too many are under way. */
 err_t transmit_frame(struct netif *netif, struct pbuf *p);
+/* A queue that was full has room: what waited for it goes. */
+void transmit_room(u32 queue);
 void transmit_flush(void);
 void transmit_reclaim(void);
 /* netif's checksum flags but for `received`, what received frames need not be checked for. */

@@ -63,14 +63,41 @@ void net_stats(struct net_device *dev, u32 queue, struct net_stats *out)
                               .rx_dropped = p->rx.dropped,
                               .rx_starved = p->rx.starved,
                               .tx_frames = p->tx.frames,
-                              .tx_bytes = p->tx.bytes};
+                              .tx_bytes = p->tx.bytes,
+                              .rx_interrupts = p->rx.interrupts,
+                              .tx_interrupts = p->tx.interrupts,
+                              .irq_cpus = p->rx.irq_cpus | p->tx.irq_cpus};
 }
 
 /* ---- interrupts: they wake the pair's thread ---- */
 
-static void net_on_used(struct vq *vq)
+/* Without event indexes the device would interrupt for every frame until the thread asks again. */
+static void hush(struct vq *vq)
 {
-    event_set(&((struct net_pair *)vq->owner)->event);
+    if (!vq->event_idx)
+        vq_irq_off(vq);
+}
+
+static void net_on_received(struct vq *vq)
+{
+    struct net_pair *pair = vq->owner;
+    hush(vq);
+    pair->rx.interrupts++;
+    pair->rx.irq_cpus |= 1UL << cpu_id();
+    event_set(&pair->event);
+}
+
+/* Where queues share an interrupt this is also called for lazy frames that the next net_send will collect. */
+static void net_on_sent(struct vq *vq)
+{
+    struct net_pair *pair = vq->owner;
+    hush(vq);
+    if (!__atomic_load_n(&pair->tx.urgent, __ATOMIC_RELAXED) &&
+        !__atomic_load_n(&pair->tx.want_room, __ATOMIC_RELAXED))
+        return;
+    pair->tx.interrupts++;
+    pair->tx.irq_cpus |= 1UL << cpu_id();
+    event_set(&pair->event);
 }
 
 static void net_config_changed(struct virtio_device *dev)
@@ -139,13 +166,18 @@ static void pair_main(void *arg)
 /* ---- start ---- */
 
 /* Receive memory: 4 MiB, less where the machine is small. */
-static bool allocate_arena(struct net *net)
+static u32 arena_order(void)
 {
     struct phys_stats stats;
     phys_stats(&stats);
-    u32 order = stats.total_pages >= (512UL << 20 >> PAGE_SHIFT)   ? 10
-                : stats.total_pages >= (128UL << 20 >> PAGE_SHIFT) ? 9
-                                                                   : 7;
+    return stats.total_pages >= (512UL << 20 >> PAGE_SHIFT)   ? 10
+           : stats.total_pages >= (128UL << 20 >> PAGE_SHIFT) ? 9
+                                                              : 7;
+}
+
+static bool allocate_arena(struct net *net)
+{
+    u32 order = arena_order();
     struct page *page = page_alloc(order, PAGE_KERNEL, 0);
     net->arena_len = PAGE_SIZE << order;
     net->bufs = page ? kmalloc(net->arena_len / NET_BUF_SIZE * sizeof(struct net_buf)) : NULL;
@@ -241,11 +273,19 @@ static int create_pair(struct net *net, u32 i)
     pair->rx.net = net;
     pair->rx.index = i;
     net->dev->irq_cpu = i % cpu_count;
-    pair->rx.vq = virtio_queue_create(net->dev, 2 * i, NET_QUEUE_SIZE, net_on_used, pair);
-    pair->tx.vq = virtio_queue_create(net->dev, 2 * i + 1, NET_QUEUE_SIZE, net_on_used, pair);
+    pair->rx.vq = virtio_queue_create(net->dev, 2 * i, NET_QUEUE_SIZE, net_on_received, pair);
+    pair->tx.vq = virtio_queue_create(net->dev, 2 * i + 1, NET_QUEUE_SIZE, net_on_sent, pair);
     if (!pair->rx.vq || !pair->tx.vq)
         return -ENODEV;
     return pair->tx.vq->size < 2 * (1 + NET_TX_SEGS_MAX) ? -EINVAL : 0;
+}
+
+/* A control queue beyond what the transport knows cannot be used, so nothing but the first pair can. */
+static u32 usable_pairs(u32 max_pairs)
+{
+    u32 shares = (PAGE_SIZE << arena_order()) / NET_BUF_SIZE / BUFFERS_MIN;
+    return 2 * max_pairs >= VIRTIO_QUEUES_MAX ? 1
+                                              : MIN(MIN(max_pairs, cpu_count), MIN(shares, NET_PAIRS_MAX));
 }
 
 /* Tells the device how many pairs to use (5.1.6.5.5). False: it goes on with one. */
@@ -275,12 +315,11 @@ static int net_setup(struct net *net)
     net->public.offloads = offloads_of(dev);
     read_config(net, &max_pairs);
     dev->own_vectors = true;
-    u32 pairs = MIN(MIN(max_pairs, cpu_count), NET_PAIRS_MAX);
+    u32 pairs = usable_pairs(max_pairs);
     for (u32 i = 0; i < pairs && !err; i++)
         err = create_pair(net, i);
     if (!err && pairs > 1)
-        err = 2 * max_pairs < VIRTIO_QUEUES_MAX ? request_queue_init(&net->control, dev, 2 * max_pairs, 16, 1)
-                                                : -ENOSPC;
+        err = request_queue_init(&net->control, dev, 2 * max_pairs, 16, 1);
     if (err)
         return err;
     net->public.link_up = read_link(net);

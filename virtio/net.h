@@ -17,6 +17,8 @@
 #include "kernel/base/types.h"
 #include "virtio/queue.h"
 
+#define NET_PAIRS_MAX 16u /* of queues that are used */
+
 /* What the device does (net_device.offloads). */
 #define NET_TX_CSUM 1u  /* completes checksums of frames sent with NET_NEEDS_CSUM */
 #define NET_TX_TSO4 2u  /* cuts TCP over IPv4 into segments */
@@ -51,6 +53,7 @@ struct net_buf {
     u32 refs;                   /* atomic: 1 for each holder of this piece */
     struct net_offload offload; /* of the frame; in its first piece only */
     u16 pieces;                 /* of the frame; in its first piece only */
+    u16 queue;                  /* whose memory this is: constant */
     u32 frame_len;              /* of the frame; in its first piece only */
     struct net_rx *rx;          /* the queue it returns to */
     struct net_buf *free;       /* link while not held */
@@ -74,8 +77,11 @@ struct net_tx {
 
 struct net_device {
     u8 mac[6];
-    u16 mtu;   /* largest IP packet: 1500 unless the device says otherwise */
-    u32 pairs; /* of a receive and a send queue; pair i's interrupts go to CPU i where the machine can */
+    u16 mtu; /* largest IP packet: 1500 unless the device says otherwise */
+    /* Of a receive and a send queue: one for each CPU, as far as the device has them, there are NET_PAIRS_MAX
+     * and the memory goes round. Pair i's thread runs on CPU i, if there are several; its interrupts go there
+     * where the machine can. */
+    u32 pairs;
     u32 offloads;
     bool link_up; /* atomic */
 };
@@ -87,7 +93,7 @@ struct net_ops {
     void (*frame)(struct net_device *dev, u32 queue, struct net_buf *frame);
     /* All frames that were there have been handed on; the thread is about to sleep. */
     void (*batch_end)(struct net_device *dev, u32 queue);
-    /* Room after net_send said -ENOBUFS. */
+    /* Room after net_send said -ENOBUFS; or the device has failed, and it says -EIO. */
     void (*tx_room)(struct net_device *dev, u32 queue);
     /* link_up changed. Queue 0's thread. */
     void (*link)(struct net_device *dev);
@@ -121,11 +127,15 @@ int net_send(struct net_device *dev, u32 queue, struct net_tx *tx, bool more);
 /* Tells the device what was queued with `more`, and calls `done` for what it has read. Threads. */
 void net_flush(struct net_device *dev, u32 queue);
 
+/* Of one pair. */
 struct net_stats {
     u64 rx_frames, rx_bytes, rx_dropped; /* dropped: nonsense from the device */
     u64 tx_frames, tx_bytes;
-    u64 rx_starved; /* times a receive queue was left without buffers */
+    u64 rx_starved;                   /* times a receive queue was left without buffers */
+    u64 rx_interrupts, tx_interrupts; /* that woke its thread */
+    u64 irq_cpus;                     /* where they came: a bit each */
 };
+/* Figures of different moments, read without any lock. */
 void net_stats(struct net_device *dev, u32 queue, struct net_stats *out);
 
 #endif

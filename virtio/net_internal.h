@@ -10,7 +10,6 @@
 
 #define NET_BUF_SIZE    2048u
 #define NET_HEADER_SIZE 12u /* struct virtio_net_hdr with num_buffers (5.1.6) */
-#define NET_PAIRS_MAX   16u
 #define NET_QUEUE_SIZE  256u
 
 /*
@@ -26,14 +25,16 @@ struct net_rx {
     struct net_buf *returned; /* atomic stack: pushed one by one, taken as a whole */
     u32 starving;             /* atomic: the device has no buffers; wake the thread when one comes back */
     u64 frames, bytes, dropped, starved;
+    u64 interrupts, irq_cpus; /* its interrupt handler's; irq_cpus: a bit each */
 };
 
 struct net_tx_queue {
     struct vq *vq;
     struct mutex lock;     /* guards all below, and both sides of vq */
-    u32 in_flight, urgent; /* frames the device has; those among them that are not lazy */
+    u32 in_flight, urgent; /* frames the device has; those among them that are not lazy (atomic: a hint) */
     bool want_room;        /* atomic: a hint without the lock */
     u64 frames, bytes;
+    u64 interrupts, irq_cpus; /* its interrupt handler's, not the lock's */
 };
 
 /* A receive and a send queue, and the thread that serves both. */

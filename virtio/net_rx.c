@@ -10,6 +10,7 @@ void net_rx_init(struct net_pair *pair, struct net_buf *bufs, u32 count)
     rx->buffers = count;
     for (u32 i = 0; i < count; i++) {
         bufs[i].rx = rx;
+        bufs[i].queue = rx->index;
         bufs[i].free = rx->free;
         rx->free = &bufs[i];
     }

@@ -142,6 +142,7 @@ void net_tx_service(struct net_pair *pair)
 void net_tx_abort(struct net_pair *pair)
 {
     struct net_tx_queue *q = &pair->tx;
+    struct net *net = pair->rx.net;
     struct net_tx *finished = NULL, **tail = &finished;
     mutex_lock(&q->lock);
     for (u32 i = 0; i < q->vq->size; i++)
@@ -149,4 +150,6 @@ void net_tx_abort(struct net_pair *pair)
             tx_finish(q, q->vq->chains[i].token, &tail);
     mutex_unlock(&q->lock);
     call_done(finished);
+    if (net->ops->tx_room)
+        net->ops->tx_room(&net->public, pair->rx.index);
 }

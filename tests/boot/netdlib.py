@@ -1,0 +1,70 @@
+"""Conversations with netd.c in a VM: every byte is looked at."""
+import socket
+import threading
+import zlib
+
+from netlib import LIMIT, pattern
+
+GUEST, PORT = "10.9.0.2", 7777
+
+
+def connect(address=GUEST, timeout=LIMIT):
+    s = socket.create_connection((address, PORT), timeout)
+    s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return s
+
+
+def ask(line, address=GUEST):
+    with connect(address) as s:
+        s.sendall(line.encode() + b"\n")
+        return read_all(s)
+
+
+def read_all(s):
+    parts = []
+    while part := s.recv(1 << 18):
+        parts.append(part)
+    return b"".join(parts)
+
+
+def give(length, address=GUEST):
+    got = ask(f"G {length}", address)
+    assert got == pattern(length), f"{len(got)} of {length} bytes, or changed ones"
+
+
+def give_file(length, at):
+    """By sendfile(): the segments refer to the file's pages."""
+    got = ask(f"F plain {length} {at}")
+    assert got == pattern(length, at) + b"\n%d 0\n" % length, f"{len(got)} of {length} bytes, or changed ones"
+
+
+def take(length, address=GUEST):
+    body = pattern(length, 99)
+    with connect(address) as s:
+        s.sendall(f"S {length}\n".encode() + body)
+        said = read_all(s)
+    assert said == b"%d\n" % zlib.crc32(body), f"{length} bytes: {said}"
+
+
+def echo(length, address=GUEST):
+    body = pattern(length, 5)
+    with connect(address) as s:
+        sender = threading.Thread(target=lambda: (s.sendall(b"E\n" + body), s.shutdown(socket.SHUT_WR)))
+        sender.start()
+        got = read_all(s)
+        sender.join()
+    assert got == body, f"{len(got)} of {length} bytes came back, or changed"
+
+
+def datagrams(sizes, address=GUEST):
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as s:
+        s.settimeout(20)
+        s.connect(socket.getaddrinfo(address, PORT, type=socket.SOCK_DGRAM)[0][4])
+        for size in sizes:
+            s.send(pattern(size, size))
+            try:
+                got = s.recv(1 << 16)
+            except TimeoutError:
+                raise AssertionError(f"a datagram of {size} bytes to {address} did not come back") from None
+            assert got == pattern(size, size), f"{size} bytes came back changed"
