@@ -19,8 +19,9 @@
 #include "kernel/fs/internal.h"
 #include "sched/thread.h"
 
-#define FRESH_NS  NSEC_PER_MSEC         /* an answer of this age is one of the same call */
-#define ON_WAY_NS (100 * NSEC_PER_MSEC) /* how long a directory on the way is believed to be where it was */
+#define FRESH_NS   NSEC_PER_MSEC         /* an answer of this age is one of the same call */
+#define ON_WAY_NS  (100 * NSEC_PER_MSEC) /* how long a directory on the way is believed to be where it was */
+#define FILL_PAGES 32u                   /* in one message */
 
 struct p9_mount {
     struct p9 p9;
@@ -723,29 +724,30 @@ static int p9_allocate(struct file *f, int mode, u64 off, u64 len)
 
 /* ---- the page cache of mappings ---- */
 
-static int p9_fill(struct vm_object *obj, u64 index, struct page *page)
+static int p9_fill_many(struct vm_object *obj, u64 index, struct page **pages, u32 count)
 {
+    struct iov iov[FILL_PAGES];
+    struct iov_iter it;
+    int err = 0;
     struct p9_inode *pi = p9_of(obj->owner);
-    char *mem = page_to_virt(page);
     struct p9_fid *io = take_fid(pi, &pi->io);
     if (!io)
         return -EIO;
-    ssize_t n = p9_read(io, index << PAGE_SHIFT, mem, PAGE_SIZE);
+    for (u32 at = 0, n; at < count && !err; at += n) {
+        n = MIN(count - at, FILL_PAGES);
+        for (u32 i = 0; i < n; i++)
+            iov[i] = (struct iov){page_to_virt(pages[at + i]), PAGE_SIZE};
+        iov_iter_init(&it, iov, n, false);
+        err = p9_read_all(io, (index + at) << PAGE_SHIFT, &it);
+        iov_zero(&it, it.left); /* beyond the end of the file */
+    }
     p9_fid_put(io);
-    if (n < 0)
-        return n;
-    memset(mem + n, 0, PAGE_SIZE - n);
-    return 0;
+    return err;
 }
 
-static int p9_fill_many(struct vm_object *obj, u64 index, struct page **pages, u32 count)
+static int p9_fill(struct vm_object *obj, u64 index, struct page *page)
 {
-    for (u32 i = 0; i < count; i++) {
-        int err = p9_fill(obj, index + i, pages[i]);
-        if (err)
-            return err;
-    }
-    return 0;
+    return p9_fill_many(obj, index, &page, 1);
 }
 
 static int p9_writeback(struct vm_object *obj, u64 index, struct page *page, u32 len)

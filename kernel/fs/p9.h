@@ -80,10 +80,11 @@ int p9_readdir(struct p9_fid *fid, u64 offset, int (*fn)(void *arg, const struct
 
 /* Data. Bytes moved, fewer than asked for only at the end of the file or after an error. Kernel memory of any
  * kind. */
-ssize_t p9_read(struct p9_fid *fid, u64 offset, void *buf, size_t n);
 ssize_t p9_write(struct p9_fid *fid, u64 offset, const void *buf, size_t n);
 /* One message's worth to or from scattered buffers. */
 ssize_t p9_read_iter(struct p9_fid *fid, u64 offset, struct iov_iter *it, size_t n);
+/* As many messages as it has room for, until the end of the file: 0 then, too, with it->left not 0. */
+int p9_read_all(struct p9_fid *fid, u64 offset, struct iov_iter *it);
 /* data, when not NULL, is called with what was written, in kernel memory. */
 ssize_t p9_write_iter(struct p9_fid *fid, u64 offset, struct iov_iter *it, size_t n,
                       void (*data)(void *arg, u64 offset, const void *bytes, size_t n), void *arg);

@@ -659,21 +659,14 @@ ssize_t p9_write_iter(struct p9_fid *fid, u64 offset, struct iov_iter *it, size_
     return have;
 }
 
-ssize_t p9_read(struct p9_fid *fid, u64 offset, void *buf, size_t n)
+int p9_read_all(struct p9_fid *fid, u64 offset, struct iov_iter *it)
 {
-    struct iov iov = {buf, n};
-    struct iov_iter it;
-    size_t done = 0;
-    iov_iter_init(&it, &iov, 1, false);
-    while (done < n) {
-        ssize_t got = p9_read_iter(fid, offset + done, &it, n - done);
-        if (got < 0)
-            return got;
-        if (!got)
-            break;
-        done += got;
-    }
-    return done;
+    ssize_t n;
+    do {
+        n = p9_read_iter(fid, offset, it, it->left);
+        offset += n;
+    } while (n > 0 && it->left);
+    return MIN(n, 0);
 }
 
 ssize_t p9_write(struct p9_fid *fid, u64 offset, const void *buf, size_t n)
