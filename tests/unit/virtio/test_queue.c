@@ -213,6 +213,108 @@ static void test_orderly(u32 size, bool event_idx)
     sim_free(s);
 }
 
+/* ---- indexes of 16 bits, beside counters that never wrap ---- */
+
+struct wide {
+    struct sim *s;
+    u64 pushed, kicked, taken; /* taken: where the device asked to be told of the next */
+    u64 finished, popped;
+    u64 target; /* the interrupt is due when this many have finished; 0: none is */
+};
+
+/* All indexes begin at `start`, as if as many chains had gone round. */
+static struct wide wide_new(u32 size, bool event_idx, u16 start)
+{
+    struct wide w = {.s = sim_new(size, event_idx)};
+    struct vq *vq = &w.s->vq;
+    w.pushed = w.kicked = w.taken = w.finished = w.popped = start;
+    w.s->seen = w.s->used = vq->avail_next = vq->avail_kicked = vq->used_next = start;
+    vq->avail->idx = vq->used->idx = *dev_avail_event(w.s) = start;
+    vq_irq_off(vq);
+    return w;
+}
+
+static void wide_push(struct wide *w, u32 count)
+{
+    struct vq_buf buf = {0x1000, 4};
+    u32 before = w->s->notified;
+    for (; count && vq_room(&w->s->vq); count--, w->pushed++)
+        assert(vq_push(&w->s->vq, &buf, 0, 1, (void *)(w->pushed + 1)) >= 0);
+    vq_kick(&w->s->vq);
+    bool wanted = w->s->vq.event_idx ? w->kicked <= w->taken && w->taken < w->pushed : w->kicked != w->pushed;
+    assert(w->s->notified - before == wanted);
+    w->kicked = w->pushed;
+}
+
+/* The device uses `count` chains at once, in order, and says whether it interrupts (2.6.7.2). */
+static void wide_finish(struct wide *w, u32 count)
+{
+    struct sim *s = w->s;
+    count = MIN(count, s->held_count);
+    if (!count)
+        return;
+    for (u32 i = 0; i < count; i++)
+        s->vq.used->ring[(u16)(s->used + i) & (s->vq.size - 1)] = (struct vring_used_elem){s->held[i], 4};
+    s->held_count -= count;
+    memmove(s->held, s->held + count, s->held_count * sizeof(s->held[0]));
+    u16 old = s->used, event = s->vq.avail->ring[s->vq.size];
+    s->used += count;
+    __atomic_store_n(&s->vq.used->idx, s->used, __ATOMIC_RELEASE);
+    bool irq = s->vq.event_idx ? (u16)(s->used - event - 1) < (u16)(s->used - old)
+                               : !(s->vq.avail->flags & VRING_AVAIL_NO_INTERRUPT);
+    bool due = s->vq.event_idx ? w->finished < w->target && w->target <= w->finished + count : w->target != 0;
+    assert(irq == due);
+    w->finished += count;
+}
+
+static void wide_pop(struct wide *w, u32 count)
+{
+    struct vq_done d;
+    assert(vq_pending(&w->s->vq) == (w->popped != w->finished));
+    for (; count && vq_pop(&w->s->vq, &d); count--) {
+        assert(d.token == (void *)(++w->popped) && w->popped <= w->finished);
+        vq_free(&w->s->vq, d.head);
+    }
+    assert(!w->s->vq.broken && (!count || w->popped == w->finished));
+}
+
+static void wide_ask(struct wide *w, u32 n)
+{
+    if (!n) {
+        vq_irq_off(&w->s->vq);
+        w->target = 0;
+        return;
+    }
+    assert(vq_irq_after(&w->s->vq, n) == (w->finished < w->popped + n));
+    w->target = w->popped + n;
+}
+
+static void test_wrap(u32 size, bool event_idx, u16 start, u64 chains)
+{
+    struct wide w = wide_new(size, event_idx, start);
+    while (w.popped < start + chains) {
+        wide_push(&w, rnd(size + 1));
+        if (rnd(3)) {
+            dev_take(w.s);
+            w.taken = w.pushed;
+        }
+        wide_finish(&w, rnd(size + 1));
+        if (rnd(4))
+            wide_pop(&w, 1 + rnd(size));
+        wide_ask(&w, rnd(3) ? rnd(size + 1) : 0);
+    }
+    sim_free(w.s);
+}
+
+static void test_wraps(bool event_idx)
+{
+    for (u32 size = 1; size <= VQ_SIZE_MAX; size *= 2) {
+        test_wrap(size, event_idx, 0, 200000); /* three times round */
+        for (u32 before = 0; before < 40; before++)
+            test_wrap(size, event_idx, 0xffff - before, 4 * size + 100);
+    }
+}
+
 /* ---- a device that does not ---- */
 
 static void scribble(struct sim *s)
@@ -305,6 +407,13 @@ static void test_broken(void)
     expect_broken(0, 65, 1, "used length beyond the buffer");
     expect_broken(0, 0, 9, "used index runs ahead");
     expect_broken(0, 0, 0xffff, "used index runs ahead");
+    for (u16 ahead = 9; ahead < 20; ahead++) { /* beyond the wrap */
+        struct wide w = wide_new(8, false, 0xfffa);
+        struct vq_done d;
+        w.s->vq.used->idx += ahead;
+        assert(!vq_pop(&w.s->vq, &d) && !strcmp(w.s->vq.broken, "used index runs ahead"));
+        sim_free(w.s);
+    }
 }
 
 /* ---- three threads: producer, device, interrupt handler; nothing may get lost ---- */
@@ -392,6 +501,9 @@ int main(void)
         test_orderly(2u << i * 2, true);
     }
     printf("ok virtqueue: a device that behaves\n");
+    test_wraps(false);
+    test_wraps(true);
+    printf("ok virtqueue: indexes wrap, interrupts and notifications come exactly when asked for\n");
     test_broken();
     test_hostile();
     printf("ok virtqueue: a hostile device\n");
