@@ -253,6 +253,11 @@ static inline u64 write_rights(u32 area_flags)
     return area_flags & VM_WRITE ? pt_flags(area_flags, true) & (PTE_WRITE | PTE_NX) : 0;
 }
 
+static inline struct protect protect_as(const struct vm_object *object, u32 flags, struct tlb_batch *b)
+{
+    return (struct protect){object, b, pt_flags(flags, false), write_rights(flags), flags & VM_SHARED};
+}
+
 /* May the page behind e be written by the area without a fault? It allows writing. */
 static inline bool write_through(pte_t e, const struct protect *p)
 {
@@ -307,23 +312,50 @@ static inline __attribute__((always_inline)) u64 protect_range(u64 start, u64 en
     return end;
 }
 
+/* One page, of 4 KiB: what a program protects most often. False: it is a 2 MiB one. */
+static inline __attribute__((always_inline)) bool protect_page(u64 at, const struct protect *p)
+{
+    u64 next;
+    pte_t *above = pt_huge_entry(at, &next);
+    pte_t e = above ? pte_load(above) : (pte_t){0};
+    if (unlikely(e.bits & PTE_HUGE))
+        return false;
+    if (unlikely(!e.bits))
+        return true;
+    pte_t *entry = &pt_table(e)[pte_index(at, 0)];
+    e = pte_load(entry);
+    if (e.bits)
+        protect_leaf(entry, e, at, 0, p);
+    return true;
+}
+
 /* Gives back the rights that [start, end) had: no split is left to be done. */
 static void __attribute__((noinline))
 protect_back(u64 start, u64 end, u32 flags, const struct vm_object *object, struct tlb_batch *b)
 {
-    struct protect p = {object, b, pt_flags(flags, false), write_rights(flags), flags & VM_SHARED};
+    struct protect p = protect_as(object, flags, b);
     protect_range(start, end, &p);
 }
 
-int pt_protect(u64 start, u64 end, u32 old_flags, u32 flags, const struct vm_object *object,
-               struct tlb_batch *b)
+/* Any pages. */
+static int __attribute__((noinline)) protect_pages(u64 start, u64 end, u32 old_flags, u32 flags,
+                                                   const struct vm_object *object, struct tlb_batch *b)
 {
-    struct protect p = {object, b, pt_flags(flags, false), write_rights(flags), flags & VM_SHARED};
+    struct protect p = protect_as(object, flags, b);
     u64 done = protect_range(start, end, &p);
     if (likely(done >= end))
         return 0;
     protect_back(start, done, old_flags, object, b);
     return -ENOMEM;
+}
+
+int pt_protect(u64 start, u64 end, u32 old_flags, u32 flags, const struct vm_object *object,
+               struct tlb_batch *b)
+{
+    struct protect p = protect_as(object, flags, b);
+    if (end - start == PAGE_SIZE && protect_page(start, &p))
+        return 0;
+    return protect_pages(start, end, old_flags, flags, object, b);
 }
 
 /* ---- moving ---- */
