@@ -13,14 +13,25 @@ static void tx_finish(struct net_tx_queue *q, struct net_tx *tx, struct net_tx *
     *tail = &tx->next;
 }
 
-/* Appends what the device has finished to a list. Lock held. */
-static void reclaim(struct net_tx_queue *q, struct net_tx ***tail)
+/* Appends what the device has finished to a list; true when there was any. Lock held. */
+static bool reclaim(struct net_tx_queue *q, struct net_tx ***tail)
 {
     struct vq_done done;
+    bool any = false;
     while (vq_pop(q->vq, &done)) {
         vq_free(q->vq, done.head);
         tx_finish(q, done.token, tail);
+        any = true;
     }
+    return any;
+}
+
+/* The same by senders: the interrupt that was asked for when there was no room may then find nothing to tell.
+ */
+static void reclaim_ahead(struct net_tx_queue *q, struct net_tx ***tail)
+{
+    if (reclaim(q, tail) && q->want_room)
+        event_set(&container_of(q, struct net_pair, tx)->event);
 }
 
 static void call_done(struct net_tx *list)
@@ -47,12 +58,12 @@ static bool sensible(struct net *net, const struct net_tx *tx)
 /* Room for a frame; asks for an interrupt when there is none. Lock held. */
 static bool make_room(struct net_tx_queue *q, u32 count, struct net_tx ***tail)
 {
-    reclaim(q, tail);
+    reclaim_ahead(q, tail);
     while (vq_room(q->vq) < count) {
         __atomic_store_n(&q->want_room, true, __ATOMIC_RELAXED);
         if (vq_irq_after(q->vq, (q->in_flight + 1) / 2)) /* half of them: not one interrupt a frame */
             return false;
-        reclaim(q, tail);
+        reclaim_ahead(q, tail);
     }
     return true;
 }
@@ -112,7 +123,7 @@ void net_flush(struct net_device *dev, u32 queue)
     struct net_tx *finished = NULL, **tail = &finished;
     mutex_lock(&q->lock);
     bool notify = vq_kick_prepare(q->vq);
-    reclaim(q, &tail);
+    reclaim_ahead(q, &tail);
     arm(q, &tail);
     mutex_unlock(&q->lock);
     if (notify)

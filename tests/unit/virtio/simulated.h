@@ -222,6 +222,8 @@ static bool take(struct device *d, u32 index, struct chain *c)
     }
 }
 
+static u32 interrupt_delay_us;
+
 static void finish_chain(struct device *d, u32 index, u32 id, u32 len)
 {
     struct vq *vq = d->dev.queues[index];
@@ -230,7 +232,10 @@ static void finish_chain(struct device *d, u32 index, u32 id, u32 len)
     __atomic_store_n(&vq->used->ring[old & (vq->size - 1)].len, len, __ATOMIC_RELAXED);
     __atomic_store_n(&vq->used->idx, old + 1, __ATOMIC_SEQ_CST);
     u16 event = __atomic_load_n(&vq->avail->ring[vq->size], __ATOMIC_SEQ_CST);
-    if ((u16)(old - event) < 1 && vq->on_used)
+    if ((u16)(old - event) >= 1 || !vq->on_used)
+        return;
+    usleep(interrupt_delay_us);
+    if (vq_pending(vq)) /* as transports do: somebody may have collected it meanwhile */
         vq->on_used(vq);
 }
 
