@@ -48,6 +48,11 @@
  * how much. So that it hits CPUs and not threads, (c) busy CPUs with equal loads exchange the threads that
  * were on each for longest, every SCHED_ROTATE ns: one gives, and (a) lets the other give back.
  *
+ * When a host squeezes the vCPUs onto fewer CPUs, threads are not drawn together on fewer vCPUs, so that it
+ * be us who preempt a lock's holder and not the host. It was tried at its best, all threads on one vCPU of
+ * four: no gain (benchmarks/locks). Nothing spins for long, here or in the JVM, so a preempted holder costs a
+ * few switches either way; and to a host that shares by vCPU, one that halts gives up a share.
+ *
  * No periodic tick: the one-shot timer is armed for the first deadline of a sleeper, and for the end of the
  * running thread's turn when another waits. One runnable thread, or none: no interrupt.
  */

@@ -1,4 +1,5 @@
 """Starts the same program or JAR on Moka and on the Linux guest, for benchmarks that compare them."""
+import contextlib
 import os
 import pathlib
 import re
@@ -102,11 +103,24 @@ def cpu_seconds(session):
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def phases(guest, what, timeout=900, **options):
+def instructions_of(file):
+    """What lib/count.c has written to FILE so far: instructions (of programs, of the kernel)."""
+    return struct.unpack("<QQ", os.pread(file.fileno(), 16, 0))
+
+
+def phases(guest, what, timeout=900, counting=False, **options):
     """Runs WHAT to its end. It prints `begin NAME`, and `end NAME COUNT [SECONDS]` when it has done COUNT operations (in
     SECONDS of its own clock): a dictionary of operations per second of the host's clock, and per second of CPU time
     that the VM got from the host. The latter does not mind other work on the host, as long as the VM has always
-    something to do. Counted, only operations per 10^9 instructions make sense."""
+    something to do. Counted, only operations per 10^9 instructions make sense. COUNTING: instructions per operation
+    instead (lib/count.c), of programs and of the kernel; with several vCPUs only when they share one CPU of the host."""
+    if counting:
+        with tempfile.NamedTemporaryFile() as file:
+            return run_phases(guest, what, timeout, file, **options | {"count": file.name})
+    return run_phases(guest, what, timeout, None, **options)
+
+
+def run_phases(guest, what, timeout, file, **options):
     result, started = {}, {}
     with subprocess.Popen(command(guest, what, **options), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True, start_new_session=True) as vm:
@@ -116,11 +130,14 @@ def phases(guest, what, timeout=900, **options):
         for line in vm.stdout:
             words = line.split()
             if words[:1] == ["begin"] and len(words) == 2:
-                started[words[1]] = time.monotonic(), cpu_seconds(vm.pid)
+                started[words[1]] = time.monotonic(), cpu_seconds(vm.pid), file and instructions_of(file)
             elif words[:1] == ["end"] and len(words) == 4 and options.get("counted"):
                 result[f"{words[1]} /G instr"] = float(words[2]) / float(words[3])
+            elif words[:1] == ["end"] and len(words) >= 3 and words[1] in started and file:
+                for whose, before, after in zip(("program", "kernel"), started[words[1]][2], instructions_of(file)):
+                    result[f"{words[1]} {whose} instr"] = (after - before) / float(words[2])
             elif words[:1] == ["end"] and len(words) >= 3 and words[1] in started:
-                wall, cpu = started[words[1]]
+                wall, cpu, _ = started[words[1]]
                 result[f"{words[1]} /s"] = float(words[2]) / (time.monotonic() - wall)
                 result[f"{words[1]} /CPU s"] = float(words[2]) / max(cpu_seconds(vm.pid) - cpu, 0.01)
             else:
@@ -162,11 +179,25 @@ class Server:
 
     def instructions(self):
         """Instructions so far: (programs, kernel)."""
-        return struct.unpack("<QQ", os.pread(self.file.fileno(), 16, 0))
+        return instructions_of(self.file)
 
     def __exit__(self, *error):
         stop(self.vm)
         self.vm.stdout.close()
+
+
+@contextlib.contextmanager
+def company(count, cpu=0):
+    """COUNT busy loops on the host's CPU while the block runs, each in a session of its own: to a scheduler that shares
+    a CPU among sessions each is worth a whole VM."""
+    loops = [subprocess.Popen(["taskset", "-c", str(cpu), "sh", "-c", "while :; do :; done"], start_new_session=True)
+             for _ in range(count)]
+    try:
+        yield
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()
 
 
 def in_turn(runs, measure):
