@@ -264,8 +264,7 @@ void channel_drain(struct inet_socket *s)
 void channel_wants(struct inet_socket *s)
 {
     if (s->channel && s->tcp)
-        __atomic_store_n(&s->channel->eager, s->tcp->unsent || tcp_sndbuf(s->tcp) < SND_LOW,
-                         __ATOMIC_RELAXED);
+        __atomic_store_n(&s->channel->eager, s->tcp->unsent || s->tcp->snd_buf < SND_LOW, __ATOMIC_RELAXED);
 }
 
 bool channel_pending(const struct inet_socket *s)

@@ -475,7 +475,7 @@ s64 inet_ioctl(struct socket *base, u32 cmd, u64 arg)
     channel_drain(s);
     int err = s->state == S_LISTENING ? -EINVAL : 0;
     if (cmd == OUTQ_CMD && s->tcp && !err)
-        bytes = TCP_SND_BUF - tcp_sndbuf(s->tcp);
+        bytes = TCP_SND_BUF - s->tcp->snd_buf;
     else if (cmd == FIONREAD_CMD && base->type == SOCK_STREAM)
         bytes = s->inbox_bytes;
     else if (cmd == FIONREAD_CMD && inet_first(s))

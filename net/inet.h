@@ -33,7 +33,7 @@
 #define LINUX_SO_ACCEPTCON 30
 
 #define INET_OPTIONS 40
-#define SND_LOW      2048u /* bytes of room that make a stream writable */
+#define SND_LOW      (TCP_SND_BUF / 3) /* bytes of room that make a stream writable: a third, as with Linux */
 
 /*
  *   S_FRESH --listen--> S_LISTENING

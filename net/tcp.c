@@ -124,7 +124,7 @@ static err_t on_receive(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t er
 static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t len)
 {
     struct inet_socket *s = arg;
-    if (tcp_sndbuf(pcb) >= SND_LOW)
+    if (pcb->snd_buf >= SND_LOW)
         inet_wake(s, POLL_OUT);
     return ERR_OK;
 }
@@ -694,7 +694,7 @@ static u32 tcp_poll_op(struct socket *base)
         channel_drain(s);
         if (!list_empty(&s->inbox))
             events |= POLL_IN;
-        if (s->state == S_ESTABLISHED && s->tcp && tcp_sndbuf(s->tcp) >= SND_LOW)
+        if (s->state == S_ESTABLISHED && s->tcp && s->tcp->snd_buf >= SND_LOW)
             events |= POLL_OUT;
         events = stream_events(s, events);
     }

@@ -230,6 +230,15 @@ static long splice_all(int fd, int file, off_t *at, long n)
     return done;
 }
 
+/* Bytes that the peer has not acknowledged; 0 before long, if it reads. */
+static int waiting(int fd)
+{
+    int bytes = 0;
+    for (int i = 0; i < 10000 && !ioctl(fd, TIOCOUTQ, &bytes) && bytes; i++)
+        usleep(1000);
+    return bytes;
+}
+
 /*
  * plain: the socket blocks. nonblock: it does not. splice: through a pipe. header: behind bytes that were
  * written. cut, change: when the socket takes no more, the file is truncated, or overwritten with zeros, and
@@ -256,7 +265,7 @@ static void send_file(int fd, int file, const char *way, long n, off_t at)
             pwrite(file, zeros, sizeof(zeros), i);
     }
     fcntl(fd, F_SETFL, 0);
-    send_all(fd, text, snprintf(text, sizeof(text), "\n%ld %ld\n", sent, eagains));
+    send_all(fd, text, snprintf(text, sizeof(text), "\n%ld %ld %d\n", sent, eagains, waiting(fd)));
 }
 
 static void send_memory_file(int fd, const char *words)

@@ -35,7 +35,7 @@ def give(length, address=GUEST):
 def give_file(length, at):
     """By sendfile(): the segments refer to the file's pages."""
     got = ask(f"F plain {length} {at}")
-    assert got == pattern(length, at) + b"\n%d 0\n" % length, f"{len(got)} of {length} bytes, or changed ones"
+    assert got == pattern(length, at) + b"\n%d 0 0\n" % length, f"{len(got)} of {length} bytes, or changed ones"
 
 
 def take(length, address=GUEST):
