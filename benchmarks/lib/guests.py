@@ -9,6 +9,7 @@ import socket
 import statistics
 import struct
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -18,6 +19,9 @@ BUILD = TOP / "build"
 GUESTS = ("linux", "moka")
 # Under TCG each step of a `rep movsb` costs an instruction a byte: without these two flags nobody prefers it.
 CPU = "max,-erms,-fsrm"
+
+if not (BUILD / "benchmarks/count.so").exists():
+    sys.exit("the benchmarks are not built: run `make bench-built` first")
 
 
 def free_port(kind=socket.SOCK_STREAM):
