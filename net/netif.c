@@ -136,7 +136,7 @@ static void make_way(const struct net_buf *frame)
  * until they time out. A younger one stays, and the SYN is dropped: a crowd of good clients only has to try
  * again. So it is when the backlog is full of connections that the program has not accepted, as with Linux.
  */
-#define HALF_OPEN_TICKS 2 /* of TCP_SLOW_INTERVAL: 0.5 to 1 s */
+#define HALF_OPEN_TICKS 4 /* of TCP_SLOW_INTERVAL: 1.5 to 2 s; a busy host may be late with an answer */
 static void make_room(const struct net_buf *frame)
 {
     const u8 *ip = frame->data + SIZEOF_ETH_HDR,
