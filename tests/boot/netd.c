@@ -230,11 +230,11 @@ static long splice_all(int fd, int file, off_t *at, long n)
     return done;
 }
 
-/* Bytes that the peer has not acknowledged; 0 before long, if it reads. */
+/* Bytes that the peer has not acknowledged; 0 before long, if it reads: on a bad wire that takes a while. */
 static int waiting(int fd)
 {
     int bytes = 0;
-    for (int i = 0; i < 10000 && !ioctl(fd, TIOCOUTQ, &bytes) && bytes; i++)
+    for (int i = 0; i < 60000 && !ioctl(fd, TIOCOUTQ, &bytes) && bytes; i++)
         usleep(1000);
     return bytes;
 }
