@@ -203,23 +203,14 @@ static struct net_buf *take(struct channel *c, u32 *n)
     return turned;
 }
 
-static void input_all(struct net_buf *frames)
-{
-    while (frames) {
-        struct net_buf *next = frames->free;
-        netif_input_frame(frames);
-        frames = next;
-    }
-}
-
 /*
- * Segments of one connection that lie there together: one acknowledgement for all of them, as for what Linux
- * joins in its receive path (GRO), instead of one for every other. What must be acknowledged at once, a gap
- * above all, is. s->tcp may go meanwhile.
+ * To lwIP. s: frames are segments of this connection that lay there together, with one acknowledgement for
+ * all of them, as for what Linux joins in its receive path (GRO), instead of one for every other. What must
+ * be acknowledged at once, a gap above all, is. s->tcp may go meanwhile. NULL: any frames.
  */
-static void input_stretch(struct net_buf *frames, struct inet_socket *s)
+static void input_all(struct net_buf *frames, struct inet_socket *s)
 {
-    bool several = frames->free, owed = false;
+    bool several = s && frames->free, owed = false;
     while (frames) {
         struct net_buf *next = frames->free;
         STAT_COUNTER sent = lwip_stats.tcp.xmit;
@@ -245,14 +236,11 @@ static void drain(struct channel *c, struct inet_socket *s, u64 *counter)
     count(counter, n);
     core_traffic();
     transmit_reclaim();
-    if (s) {
-        draining = s;
-        input_stretch(frames, s);
-        draining = NULL;
+    draining = s;
+    input_all(frames, s);
+    draining = NULL;
+    if (s)
         channel_wants(s);
-    } else {
-        input_all(frames);
-    }
 }
 
 void channel_drain(struct inet_socket *s)
@@ -306,7 +294,7 @@ static void drain_abandoned(void)
 {
     struct net_buf *frames = abandoned;
     abandoned = NULL;
-    input_all(frames);
+    input_all(frames, NULL);
 }
 
 /* ---- receive threads ---- */
@@ -397,7 +385,7 @@ void channel_batch_end(u32 queue)
     core_enter();
     core_traffic();
     transmit_reclaim();
-    input_all(frames);
+    input_all(frames, NULL);
     for (; c; c = next) {
         next = c->next_urgent;
         /* Before looking for frames; push() does it the other way round. */

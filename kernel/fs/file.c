@@ -263,18 +263,6 @@ static ssize_t splice_out(struct splice *c, struct iov_iter *it)
     return done;
 }
 
-/* One buffer a page for the `got` bytes from pos on. Returns how many. */
-static u32 iov_of_pages(struct iov *iov, struct page **pages, u64 pos, size_t got)
-{
-    u32 count = 0;
-    for (size_t at = 0; at < got; at += iov[count++].len) {
-        size_t offset = (pos + at) % PAGE_SIZE;
-        iov[count] =
-            (struct iov){(char *)page_to_virt(pages[count]) + offset, MIN(PAGE_SIZE - offset, got - at)};
-    }
-    return count;
-}
-
 /* One round over cached pages, which out may keep: what is written to them meanwhile may be sent. */
 static ssize_t splice_pages(struct splice *c)
 {
@@ -325,7 +313,7 @@ static ssize_t splice_copy(struct splice *c)
 ssize_t vfs_splice(struct file *in, u64 *in_pos, struct file *out, u64 *out_pos, size_t n)
 {
     struct splice c = {in, out, in_pos, out_pos, .left = n};
-    c.to_pipe = !in->ops->stream && out->inode && (out->inode->mode & S_IFMT) == S_IFIFO;
+    c.to_pipe = !in->ops->stream && file_is_pipe(out);
     bool lent = in->ops->borrow && in->inode != out->inode;
     ssize_t part = 0;
     if (!lent && !(c.buf = kmalloc(MIN(n, SPLICE_CHUNK))))

@@ -9,6 +9,17 @@ void iov_iter_init(struct iov_iter *it, const struct iov *iov, u32 count, bool u
         it->left += iov[i].len;
 }
 
+u32 iov_of_pages(struct iov *iov, struct page **pages, u64 pos, size_t n)
+{
+    u32 count = 0;
+    for (size_t at = 0; at < n; at += iov[count++].len) {
+        size_t offset = (pos + at) % PAGE_SIZE;
+        iov[count] =
+            (struct iov){(char *)page_to_virt(pages[count]) + offset, MIN(PAGE_SIZE - offset, n - at)};
+    }
+    return count;
+}
+
 /* The part of the current buffer that is left, at most n bytes; skips empty buffers. */
 static inline size_t iov_piece(struct iov_iter *it, char **base, size_t n)
 {

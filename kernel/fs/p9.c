@@ -735,9 +735,7 @@ static int p9_fill_many(struct vm_object *obj, u64 index, struct page **pages, u
         return -EIO;
     for (u32 at = 0, n; at < count && !err; at += n) {
         n = MIN(count - at, FILL_PAGES);
-        for (u32 i = 0; i < n; i++)
-            iov[i] = (struct iov){page_to_virt(pages[at + i]), PAGE_SIZE};
-        iov_iter_init(&it, iov, n, false);
+        iov_iter_init(&it, iov, iov_of_pages(iov, pages + at, 0, n * PAGE_SIZE), false);
         err = p9_read_all(io, (index + at) << PAGE_SHIFT, &it);
         iov_zero(&it, it.left); /* beyond the end of the file */
     }

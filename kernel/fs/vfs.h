@@ -48,6 +48,9 @@ static inline void iov_iter_one(struct iov_iter *it, const struct iov *iov, bool
 {
     *it = (struct iov_iter){.iov = iov, .count = 1, .left = iov->len, .user = user};
 }
+/* Buffers for the n bytes from pos on of what pages hold, one a page; pages[0] is the one of pos. How many.
+ */
+u32 iov_of_pages(struct iov *iov, struct page **pages, u64 pos, size_t n);
 ssize_t iov_to(struct iov_iter *it, const void *src, size_t n); /* src -> buffers */
 ssize_t iov_from(struct iov_iter *it, void *dst, size_t n);     /* buffers -> dst */
 ssize_t iov_zero(struct iov_iter *it, size_t n);
@@ -251,6 +254,11 @@ static inline s64 file_put_after(struct file *f, s64 result)
  * a file. */
 extern read_buf_fn file_read_long;
 extern write_buf_fn file_write_long;
+/* A pipe or FIFO, either end. */
+static inline bool file_is_pipe(const struct file *f)
+{
+    return f->inode && (f->inode->mode & S_IFMT) == S_IFIFO;
+}
 /* True when f may be read (written): its access mode, and not O_PATH. */
 static inline bool file_readable(const struct file *f)
 {

@@ -383,8 +383,7 @@ static s64 check_splice(const struct copy *c)
 
 static bool pipe_would_wait(const struct file *f, u32 events)
 {
-    bool is_pipe = f->inode && (f->inode->mode & S_IFMT) == S_IFIFO;
-    return is_pipe && f->ops->poll && !(f->ops->poll((struct file *)f) & events);
+    return file_is_pipe(f) && f->ops->poll && !(f->ops->poll((struct file *)f) & events);
 }
 /* The pipe does not wait; what else there is does as its own flags say. */
 static s64 check_splice_now(const struct copy *c)

@@ -37,7 +37,7 @@ static u64 span(int level)
     return PAGE_SIZE << (9 * level);
 }
 
-pte_t *pt_lookup(u64 addr, int *level)
+static inline __attribute__((always_inline)) pte_t *lookup(u64 addr, int *level)
 {
     u64 next;
     pte_t *entry = pt_huge_entry(addr, &next);
@@ -46,6 +46,11 @@ pte_t *pt_lookup(u64 addr, int *level)
     if (!e.bits || *level)
         return e.bits ? entry : NULL;
     return &pt_table(e)[pte_index(addr, 0)];
+}
+
+pte_t *pt_lookup(u64 addr, int *level)
+{
+    return lookup(addr, level);
 }
 
 /* The table below an entry, made when missing; NULL: no memory, or the entry is a 2 MiB page. */
@@ -315,18 +320,12 @@ static inline __attribute__((always_inline)) u64 protect_range(u64 start, u64 en
 /* One page, of 4 KiB: what a program protects most often. False: it is a 2 MiB one. */
 static inline __attribute__((always_inline)) bool protect_page(u64 at, const struct protect *p)
 {
-    u64 next;
-    pte_t *above = pt_huge_entry(at, &next);
-    pte_t e = above ? pte_load(above) : (pte_t){0};
-    if (unlikely(e.bits & PTE_HUGE))
-        return false;
-    if (unlikely(!e.bits))
-        return true;
-    pte_t *entry = &pt_table(e)[pte_index(at, 0)];
-    e = pte_load(entry);
-    if (e.bits)
+    int level;
+    pte_t *entry = lookup(at, &level);
+    pte_t e = entry ? pte_load(entry) : (pte_t){0};
+    if (e.bits && !level)
         protect_leaf(entry, e, at, 0, p);
-    return true;
+    return !level;
 }
 
 /* Gives back the rights that [start, end) had: no split is left to be done. */
