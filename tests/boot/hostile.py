@@ -269,7 +269,7 @@ class Hostile:
         for _ in range(3):
             self.put4(tcp(SYN, seq, source_port=port), 6)
             got = self.answer(port)
-            if got and got[2] & (SYN | ACK) == SYN | ACK:
+            if got and got[2] & (SYN | ACK) == SYN | ACK and got[1] == seq + 1:
                 self.put4(tcp(ACK, seq + 1, got[0] + 1, source_port=port), 6)
                 return got[0] + 1
         raise AssertionError("no answer to a SYN")

@@ -9,11 +9,11 @@
  *     P WAY        sends "a", passes a while in a way (pieces()), sends "b", then closes
  *     T N          N times: sends "header ", then "body\n", then takes a byte
  *     F WAY N AT   sends N bytes of a file in memory by sendfile(), from AT on (the pattern, too) in a way
- *                  (send_file()), then "\nSENT EAGAINS\n"
+ *                  (send_file()), then "\nSENT EAGAINS UNACKNOWLEDGED\n"
  *     R PATH       sends a file the same way
  *     M            sends /proc/meminfo and /proc/net/moka, then closes
- *     L            sends "!", then prints "up" or "down" to standard output whenever an interface's link has
- * changed Q            ends the program with status 0
+ *     L            sends "!", then prints "up" or "down" to standard output whenever the link has changed
+ *     Q            ends the program with status 0
  *
  * UDP port 7777 echoes datagrams. IPv4 and IPv6.
  */

@@ -1,4 +1,5 @@
 """Conversations with netd.c in a VM: every byte is looked at."""
+import re
 import socket
 import threading
 import zlib
@@ -25,6 +26,11 @@ def read_all(s):
     while part := s.recv(1 << 18):
         parts.append(part)
     return b"".join(parts)
+
+
+def figures(text):
+    """What netd's M sends, each number by its name."""
+    return {name: int(value) for name, value in re.findall(r"^(\w+):? +(\d+)", text, re.M)}
 
 
 def give(length, address=GUEST):

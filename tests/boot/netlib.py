@@ -2,6 +2,7 @@
 import os
 import pathlib
 import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -87,6 +88,53 @@ class Vm:
             except subprocess.TimeoutExpired:
                 self.process.kill()
         self.process.stdout.close()
+
+
+class MonitoredVm(Vm):
+    """The same, and QEMU's monitor listens. `changed`, a function of a word, may change QEMU's command line."""
+
+    def __init__(self, *words, changed=lambda word: word, **more):
+        self.directory = tempfile.TemporaryDirectory(prefix="moka-monitor.")
+        self.monitor = os.path.join(self.directory.name, "monitor")
+        line = subprocess.run([MOKA, "run", "--dry-run", *map(str, words)], check=True, capture_output=True, text=True).stdout
+        super().__init__(command=[*map(changed, shlex.split(line)), "-monitor", f"unix:{self.monitor},server=on,wait=off"],
+                         **more)
+
+    def ask_qemu(self, line):
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(LIMIT)
+            s.connect(self.monitor)
+            got = b""
+            for text in b"", line.encode() + b"\n":
+                s.sendall(text)
+                got = b""
+                while not got.endswith(b"(qemu) "):
+                    part = s.recv(1 << 16)
+                    assert part, "QEMU is gone"
+                    got += part
+        return got.decode(errors="replace")
+
+    def kill(self):
+        super().kill()
+        self.directory.cleanup()
+
+
+# ---- network namespaces ----
+
+def enter_namespace():
+    """Starts this script anew, with a network namespace of its own, unless that has been done."""
+    if sys.argv[1:] != ["inside"]:
+        script = os.path.abspath(sys.argv[0])
+        os.execvp("unshare", ["unshare", "--user", "--map-root-user", "--net", sys.executable, script, "inside"])
+
+
+def ip(words):
+    subprocess.run(["ip", *words.split()], check=True)
+
+
+def without_ipv6(name):
+    with open(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6", "w") as f:
+        f.write("1\n")
 
 
 class Results:
