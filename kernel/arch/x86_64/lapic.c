@@ -22,14 +22,15 @@
 #define REG_TIMER_CURRENT 0x390
 #define REG_TIMER_DIVIDE  0x3e0
 
-#define SVR_ENABLE       0x100u
-#define LVT_MASKED       0x10000u
-#define LVT_NMI          0x400u
-#define LVT_TSC_DEADLINE 0x40000u
-#define ICR_OTHERS       0xc0000u
-#define APIC_BASE_X2APIC 0x400u
-#define APIC_BASE_ENABLE 0x800u
-#define CPUID1C_X2APIC   (1u << 21)
+#define SVR_ENABLE        0x100u
+#define LVT_MASKED        0x10000u
+#define LVT_NMI           0x400u
+#define LVT_TSC_DEADLINE  0x40000u
+#define ICR_OTHERS        0xc0000u
+#define APIC_BASE_X2APIC  0x400u
+#define APIC_BASE_ENABLE  0x800u
+#define APIC_BASE_ADDRESS 0x000ffffffffff000UL
+#define CPUID1C_X2APIC    (1u << 21)
 
 static volatile u8 *regs; /* NULL in x2APIC mode */
 
@@ -53,14 +54,21 @@ static bool have_x2apic(void)
     return c & CPUID1C_X2APIC;
 }
 
+/* One mode after the other: from off straight to x2APIC mode faults (Intel SDM 3A, 10.12.5). */
+static void turn_on(void)
+{
+    u64 base = rdmsr(MSR_APIC_BASE);
+    if (!(base & APIC_BASE_ENABLE))
+        wrmsr(MSR_APIC_BASE, base |= APIC_BASE_ENABLE);
+    if (have_x2apic())
+        wrmsr(MSR_APIC_BASE, base | APIC_BASE_X2APIC);
+    else if (!regs)
+        regs = mmio_map(base & APIC_BASE_ADDRESS, PAGE_SIZE);
+}
+
 void lapic_init_cpu(void)
 {
-    u64 base = rdmsr(MSR_APIC_BASE) | APIC_BASE_ENABLE;
-    if (have_x2apic())
-        base |= APIC_BASE_X2APIC;
-    else if (!regs)
-        regs = mmio_map(base & 0xffffff000UL, PAGE_SIZE);
-    wrmsr(MSR_APIC_BASE, base);
+    turn_on();
     reg_write(REG_SVR, SVR_ENABLE | VECTOR_SPURIOUS);
     reg_write(REG_TPR, 0);
     reg_write(REG_LVT_LINT0, LVT_MASKED);

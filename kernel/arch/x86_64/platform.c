@@ -8,8 +8,10 @@ struct platform platform;
 
 void platform_add_cpu(struct platform *p, u32 apic_id)
 {
-    if (p->cpu_count < CPU_MAX)
+    if (p->cpu_count < CPU_MAX && apic_id < APIC_ID_END)
         p->apic_ids[p->cpu_count++] = apic_id;
+    else
+        p->cpus_beyond++;
 }
 
 void platform_add_ioapic(struct platform *p, u64 paddr, u32 gsi_base)

@@ -6,10 +6,13 @@
 #include "kernel/base/types.h"
 
 #define IOAPIC_MAX 8
+/* I/O APIC inputs and MSI messages name a CPU by 8 bits, all ones of which mean all CPUs. */
+#define APIC_ID_END 255
 
 struct platform {
-    u32 apic_ids[CPU_MAX]; /* of all usable CPUs, the boot CPU included */
+    u32 apic_ids[CPU_MAX]; /* of all usable CPUs, the boot CPU included; below APIC_ID_END */
     u32 cpu_count;
+    u32 cpus_beyond; /* there, but more than CPU_MAX or with an identifier that is too large */
     struct {
         u64 paddr;
         u32 gsi_base;

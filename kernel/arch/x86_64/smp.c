@@ -21,7 +21,7 @@ extern u8 ap_trampoline[], ap_trampoline_end[];
 extern pte_t boot_pml4[512], ap_pml4[512], boot_pdpt_low[512];
 
 /* For the assembly part: by APIC identifier, the CPU's number; by number, its stack. */
-u8 ap_index[256];
+u8 ap_index[APIC_ID_END];
 u64 ap_stack_top[CPU_MAX];
 static u32 started;
 
@@ -91,8 +91,8 @@ static void wait_started(u32 wanted, u64 ns)
 static u32 prepare_all(void)
 {
     u32 count = 1;
-    for (u32 i = 0; i < platform.cpu_count; i++)
-        if (platform.apic_ids[i] != cpus[0]->apic_id && platform.apic_ids[i] < ARRAY_LEN(ap_index))
+    for (u32 i = 0; i < platform.cpu_count && count < CPU_MAX; i++)
+        if (platform.apic_ids[i] != cpus[0]->apic_id)
             prepare_cpu(count++, platform.apic_ids[i]);
     return count;
 }
@@ -119,6 +119,8 @@ static void start_all(u32 count)
 void smp_start(void)
 {
     u32 count = prepare_all();
+    if (platform.cpus_beyond)
+        log_warn("moka: %u CPUs are used, %u more are not\n", count, platform.cpus_beyond);
     if (count > 1)
         start_all(count);
 }

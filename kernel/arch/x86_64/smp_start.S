@@ -2,10 +2,15 @@
  * Where the other CPUs start: real mode, cs:ip = 0x0800:0, copied to physical 0x8000. Straight to long mode (Intel
  * SDM 3A, 9.8.5 with protection and paging turned on at once), on ap_pml4, which maps the first GiBs at 0 too.
  * Then, on boot_pml4: void ap_main(u32 id), on the stack that smp_start() set up.
+ *
+ * The entries that map memory at 0 are the direct map's, which are global: with CR4.PGE set a change of CR3 would
+ * leave them in the TLB (Intel SDM 3A, 4.10.2.4), and the program's null pointers would find memory there. So PGE
+ * comes last; turning it on drops everything.
  */
 #define PHYS(sym) ((sym) - 0xffffffff80000000)
 #define CR0_BITS  0x80010033 /* PG WP NE ET MP PE */
-#define CR4_BITS  0x0a0      /* PAE PGE */
+#define CR4_BITS  0x020      /* PAE */
+#define CR4_PGE   0x080
 #define MSR_EFER  0xc0000080
 #define EFER_BITS 0x901 /* NXE LME SCE */
 
@@ -59,6 +64,9 @@ ap_start:
     movzbl ap_index(%rbx), %edi
     movl $PHYS(boot_pml4), %eax
     movq %rax, %cr3
+    movq %cr4, %rax
+    orl $CR4_PGE, %eax
+    movq %rax, %cr4
     movq ap_stack_top(, %rdi, 8), %rsp
     xorl %ebp, %ebp
     pushq %rbp
