@@ -17,13 +17,14 @@
 #define PROGRAM_CS 0x33 /* what programs expect to see in their context */
 #define PROGRAM_SS 0x2b
 /* Flags a context may change: AC OF DF TF SF ZF AF PF CF RF. */
-#define RFLAGS_CONTEXT 0x50dd5UL
-#define RFLAGS_TF      0x100UL
-#define RFLAGS_DF      0x400UL
-#define RFLAGS_RF      0x10000UL
-#define RED_ZONE       128
-#define LEGACY_SIZE    512 /* the FXSAVE image at the start of the area */
-#define XSTATE_HEADER  512 /* offset of XSTATE_BV */
+#define RFLAGS_CONTEXT   0x50dd5UL
+#define RFLAGS_TF        0x100UL
+#define RFLAGS_DF        0x400UL
+#define RFLAGS_RF        0x10000UL
+#define RED_ZONE         128
+#define LEGACY_SIZE      512 /* the FXSAVE image at the start of the area */
+#define XSTATE_HEADER    512 /* offset of XSTATE_BV */
+#define XFEATURES_LEGACY 3u  /* its bits for x87 and SSE */
 
 static void *initial_fpu; /* what handlers start with */
 
@@ -100,6 +101,16 @@ static u64 choose_stack(const struct task *t, const struct trap_frame *regs, u64
     return regs->rsp - RED_ZONE;
 }
 
+/* x87 and SSE state counts even when the CPU says that it is the initial one, as on Linux: handlers change it
+ * without a word in the header. */
+static int mark_legacy(u64 at)
+{
+    u64 *header = (u64 *)(at + XSTATE_HEADER), components;
+    if (fpu_area_size == LEGACY_SIZE)
+        return 0;
+    return get_user64(&components, header) || put_user64(header, components | XFEATURES_LEGACY) ? -EFAULT : 0;
+}
+
 /* The FPU registers as an XSAVE image at `at`, marked as Linux marks it. */
 static int push_fpu(u64 at)
 {
@@ -114,7 +125,7 @@ static int push_fpu(u64 at)
     preempt_disable();
     fpu_save_current(self->arch.fpu);
     preempt_enable();
-    if (copy_to_user((void *)at, self->arch.fpu, fpu_area_size) ||
+    if (copy_to_user((void *)at, self->arch.fpu, fpu_area_size) || mark_legacy(at) ||
         copy_to_user((void *)(at + FPX_SW_OFFSET), &sw, sizeof(sw)))
         return -EFAULT;
     return put_user32((void *)(at + fpu_area_size), FP_XSTATE_MAGIC2);
@@ -211,7 +222,7 @@ static int pop_fpu(u64 at)
         if (copy_from_user(area, (void *)at, fpu_area_size))
             return -EFAULT;
     } else {
-        *(u64 *)(area + XSTATE_HEADER) = 3; /* x87 and SSE from the image, the rest initial */
+        *(u64 *)(area + XSTATE_HEADER) = XFEATURES_LEGACY; /* x87 and SSE from the image, the rest initial */
     }
     if (!fpu_area_valid(area))
         return -EINVAL;

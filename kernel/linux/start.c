@@ -74,7 +74,7 @@ static void fill_auxv(const struct elf_program *p, u64 execfn, u64 platform, u64
     n = auxv_add(n, AT_EGID, 0);
     n = auxv_add(n, AT_SECURE, 0);
     n = auxv_add(n, AT_RANDOM, random);
-    n = auxv_add(n, AT_HWCAP2, 2); /* bit 1: FSGSBASE instructions work */
+    n = auxv_add(n, AT_HWCAP2, arch_cpu_hwcap2());
     n = auxv_add(n, AT_EXECFN, execfn);
     n = auxv_add(n, AT_PLATFORM, platform);
     process.auxv_len = auxv_add(n, AT_NULL, 0);

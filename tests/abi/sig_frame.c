@@ -280,6 +280,44 @@ CASE(edit_xmm_in_handler)
     say("xmm1 %#lx mxcsr %#x", a, after);
 }
 
+static uint64_t vectors_in_frame;
+static uint16_t control_in_frame;
+
+static void note_and_edit_xmm(int sig, siginfo_t *info, void *context)
+{
+    fpregset_t fp = ((ucontext_t *)context)->uc_mcontext.fpregs;
+    vectors_in_frame = 0;
+    for (int i = 0; i < 16; i++)
+        for (int k = 0; k < 4; k++)
+            vectors_in_frame |= fp->_xmm[i].element[k];
+    control_in_frame = fp->cwd;
+    edit_xmm(sig, info, context);
+}
+
+/* Registers in their initial state, which processors leave out where they may, after others lay in memory. */
+CASE(initial_vectors_in_handler)
+{
+    struct timespec moment = {0, 1000000};
+    uint64_t xmm1 = 1, call = SYS_nanosleep; /* the registers are put away */
+    handle(SIGILL, note_and_edit_xmm, 0);
+    __asm__ volatile("pcmpeqd %%xmm0, %%xmm0\n\tpcmpeqd %%xmm1, %%xmm1\n\tpcmpeqd %%xmm9, %%xmm9\n\tfldpi\n\t"
+                     "syscall"
+                     : "+a"(call)
+                     : "D"(&moment), "S"(0)
+                     : "rcx", "r11", "memory", "xmm0", "xmm1", "xmm9");
+    __asm__ volatile(
+        "fninit\n\t"
+        "pxor %%xmm0, %%xmm0\n\tpxor %%xmm1, %%xmm1\n\tpxor %%xmm2, %%xmm2\n\tpxor %%xmm3, %%xmm3\n\t"
+        "pxor %%xmm4, %%xmm4\n\tpxor %%xmm5, %%xmm5\n\tpxor %%xmm6, %%xmm6\n\tpxor %%xmm7, %%xmm7\n\t"
+        "pxor %%xmm8, %%xmm8\n\tpxor %%xmm9, %%xmm9\n\tpxor %%xmm10, %%xmm10\n\tpxor %%xmm11, %%xmm11\n\t"
+        "pxor %%xmm12, %%xmm12\n\tpxor %%xmm13, %%xmm13\n\tpxor %%xmm14, %%xmm14\n\tpxor %%xmm15, %%xmm15\n\t"
+        "ud2\n\t"
+        "movq %%xmm1, %0"
+        : "+r"(xmm1)::"xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",
+          "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
+    say("in the frame %#lx control %#x, afterwards %#lx", vectors_in_frame, control_in_frame, xmm1);
+}
+
 static uint32_t mxcsr_in_handler;
 static uint16_t control_in_handler;
 static struct {

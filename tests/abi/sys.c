@@ -137,6 +137,13 @@ CASE(registers_across_calls)
     say("%lx %lx %lx %lx %lx %lx", rbx, r12, rdi, rdx, r10, r8);
 }
 
+static bool reads_fs_base(void)
+{
+    uintptr_t base, self;
+    __asm__ volatile("rdfsbase %0\n\tmov %%fs:0, %1" : "=r"(base), "=r"(self));
+    return base == self;
+}
+
 CASE(auxiliary_vector)
 {
     CHECK(getauxval(AT_PAGESZ) == 4096);
@@ -144,6 +151,7 @@ CASE(auxiliary_vector)
     CHECK(getauxval(AT_CLKTCK) == 100 && getauxval(AT_SECURE) == 0);
     CHECK(getauxval(AT_RANDOM) != 0 && getauxval(AT_EXECFN) != 0 && getauxval(AT_HWCAP) != 0);
     CHECK(strcmp((char *)getauxval(AT_PLATFORM), "x86_64") == 0);
+    CHECK(!(getauxval(AT_HWCAP2) & 2) || reads_fs_base());
     unsigned char *random = (unsigned char *)getauxval(AT_RANDOM);
     int zero = 0;
     for (int i = 0; i < 16; i++)

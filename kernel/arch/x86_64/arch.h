@@ -164,7 +164,7 @@ struct thread *arch_switch(struct thread *prev, struct thread *next);
 extern u32 fpu_area_size;                   /* bytes of the XSAVE area for the enabled features */
 extern u64 fpu_features;                    /* XCR0 */
 void fpu_init_area(void *area);             /* the state a new program starts with */
-void fpu_save_current(void *area);          /* registers -> area (64-byte aligned). Preemption off. */
+void fpu_save_current(void *area);          /* registers -> area (64-byte aligned), all. Preemption off. */
 void fpu_restore_current(const void *area); /* area -> registers; the area must have been checked */
 /* Checks an area that a program handed in (signal return): false when loading it would fault. */
 bool fpu_area_valid(const void *area);
@@ -178,6 +178,7 @@ const char *arch_cpu_vendor(void);
 const char *arch_cpu_model(void);
 void arch_cpu_flags(char *buf, size_t size); /* Linux's flag names, blank-separated */
 u64 arch_cpu_hwcap(void);                    /* AT_HWCAP: CPUID.1:EDX */
+u64 arch_cpu_hwcap2(void);                   /* AT_HWCAP2: bit 1: programs may use RDFSBASE and the like */
 
 /* Random bits of the CPU where it has RDRAND; false when it has none or it fails. */
 bool arch_random(u64 *value);

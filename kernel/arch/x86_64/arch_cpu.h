@@ -47,7 +47,10 @@ static inline void cpu_set_kstack(struct cpu *c, u64 bottom, u64 top)
 void idt_init(void);
 /* CR4, XCR0 and the size of the XSAVE area. The first call decides for all CPUs. */
 void fpu_init_cpu(void);
-/* fpu_save_current() and fpu_restore_current() without a call, for the context switch. */
+/*
+ * For the context switch: what fpu_restore_inline() is to load from the same area later, perhaps no more. The
+ * area must hold what was saved there last, or be loaded anew, each time.
+ */
 extern bool have_xsave, have_xsaveopt, have_fsgsbase;
 extern u64 fpu_features;
 static inline void fpu_save_inline(void *area)

@@ -1,9 +1,12 @@
 /* What /proc/cpuinfo and the auxiliary vector say about the CPU (Intel SDM 2A, CPUID; AMD APM 3, appendix E).
  */
 #include "kernel/arch/x86_64/arch.h"
+#include "kernel/arch/x86_64/arch_cpu.h"
 #include "kernel/arch/x86_64/cpu.h"
 #include "kernel/base/printf.h"
 #include "kernel/base/string.h"
+
+#define HWCAP2_FSGSBASE 2u /* Linux uapi asm/hwcap2.h */
 
 /* Linux's names (Documentation/x86/cpuinfo.rst) by leaf, register and bit; NULL: no name, or nothing to show.
  */
@@ -137,6 +140,11 @@ const char *arch_cpu_model(void)
 u64 arch_cpu_hwcap(void)
 {
     return leaf_reg(1, 0, EDX);
+}
+
+u64 arch_cpu_hwcap2(void)
+{
+    return have_fsgsbase ? HWCAP2_FSGSBASE : 0;
 }
 
 bool arch_random(u64 *value)

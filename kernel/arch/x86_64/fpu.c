@@ -13,7 +13,9 @@
 #define CPUID7B_FSBASE (1u << 0)
 /* x87, SSE, AVX, opmask, ZMM_Hi256, Hi16_ZMM. Not MPX (gone), PKRU (pages have no user bit), AMX (8 KiB a
  * thread). */
-#define FEATURES_WANTED 0xe7UL
+#define FEATURES_WANTED  0xe7UL
+#define XFEATURE_AVX     0x04UL
+#define XFEATURES_AVX512 0xe4UL /* its three parts, and AVX */
 
 #define FXSAVE_FCW   0
 #define FXSAVE_MXCSR 24
@@ -44,8 +46,8 @@ static void detect(void)
         return;
     cpuid(13, 0, &a, &b, &c, &d);
     fpu_features = (((u64)d << 32) | a) & FEATURES_WANTED;
-    if ((fpu_features & 0xe0) != 0xe0)
-        fpu_features &= ~0xe0UL; /* AVX-512 is all or nothing */
+    if ((fpu_features & XFEATURES_AVX512) != XFEATURES_AVX512)
+        fpu_features &= ~(XFEATURES_AVX512 & ~XFEATURE_AVX); /* all or nothing: 13.3 */
     cpuid(13, 1, &a, &b, &c, &d);
     have_xsaveopt = a & 1;
 }
@@ -90,9 +92,17 @@ void fpu_init_area(void *area)
         memcpy(p + XSAVE_HEADER, &(u64){3}, 8);
 }
 
+/*
+ * Not XSAVEOPT, which the context switch takes: it leaves out what is in its initial state, and what has not
+ * changed since the area was loaded (Intel SDM 1, 13.9). Others read all of the area, or give another one.
+ */
 void fpu_save_current(void *area)
 {
-    fpu_save_inline(area);
+    u32 lo = fpu_features, hi = fpu_features >> 32;
+    if (have_xsave)
+        __asm__ volatile("xsave64 (%0)" ::"r"(area), "a"(lo), "d"(hi) : "memory");
+    else
+        __asm__ volatile("fxsave64 (%0)" ::"r"(area) : "memory");
 }
 
 void fpu_restore_current(const void *area)

@@ -29,18 +29,19 @@ struct trap_frame {
     u64 rip, cs, rflags, rsp, ss;
 };
 
-#define TRAP_DIVIDE     0
-#define TRAP_DEBUG      1
-#define TRAP_NMI        2
-#define TRAP_BREAKPOINT 3
-#define TRAP_INVALID_OP 6
-#define TRAP_DOUBLE     8
-#define TRAP_GP         13
-#define TRAP_PAGE       14
-#define TRAP_FP         16
-#define TRAP_ALIGN      17
-#define TRAP_SIMD       19
-#define TRAP_SYSCALL    256
+#define TRAP_DIVIDE        0
+#define TRAP_DEBUG         1
+#define TRAP_NMI           2
+#define TRAP_BREAKPOINT    3
+#define TRAP_INVALID_OP    6
+#define TRAP_DOUBLE        8
+#define TRAP_GP            13
+#define TRAP_PAGE          14
+#define TRAP_FP            16
+#define TRAP_ALIGN         17
+#define TRAP_MACHINE_CHECK 18
+#define TRAP_SIMD          19
+#define TRAP_SYSCALL       256
 
 #define PF_PRESENT 1u /* error code of TRAP_PAGE: protection violation, not a missing page */
 #define PF_WRITE   2u
