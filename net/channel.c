@@ -2,34 +2,15 @@
 
 #include "kernel/fs/vfs.h"
 #include "lwip/priv/tcp_priv.h"
+#include "net/datagram.h"
 #include "net/hold.h"
 #include "net/transmit.h"
 
-#define BUCKETS     512u
 #define BATCH       64u  /* frames that wait for the batch's end, at most */
 #define CHANNEL_MAX 128u /* frames in a channel before the receive thread drains it */
 
-#define ETHERNET  14u
-#define IPV4      20u
-#define IPV6      40u
-#define TCP       20u
-#define PROTO_TCP 6
-
-/* Addresses as they lie in a packet, IPv4's in the first word. */
-#define FLOW_WORDS 5
-union flow {
-    struct {
-        u32 local[4], remote[4];
-        u16 local_port, remote_port;
-        u32 v6;
-    };
-    u64 words[FLOW_WORDS]; /* all of that, to compare */
-};
-
-_Static_assert(sizeof(union flow) == FLOW_WORDS * sizeof(u64), "no holes in a flow");
-
 struct channel {
-    union flow flow;
+    union flow_key flow;
     struct channel *next;        /* in its bucket */
     struct inet_socket *socket;  /* bucket's mutex or core; NULL: closed */
     struct net_buf *frames;      /* atomic: newest first, by `free` */
@@ -45,12 +26,13 @@ struct channel {
 static struct bucket {
     struct mutex lock;
     struct channel *first;
-} buckets[BUCKETS];
+} buckets[FLOW_BUCKETS];
 
 /* A receive thread's own. */
 static struct batch {
     struct net_buf *first, *last;
     u32 count;
+    bool datagrams; /* some of these may be */
     struct channel *urgent;
 } batches[NET_PAIRS_MAX];
 
@@ -70,64 +52,28 @@ static void count(u64 *counter, u64 n)
 
 /* ---- what a frame is ---- */
 
-static u16 be16(const u8 *p)
+/* TCP's header, when the packet is a whole segment of a connection and no beginning of one. */
+static const u8 *classify(const struct net_buf *frame, struct flow_packet *p, u32 *payload)
 {
-    return p[0] << 8 | p[1];
-}
-
-/* TCP's header, when the frame is a whole segment of a connection and no beginning of one. */
-static const u8 *classify(const struct net_buf *frame, union flow *f, u32 *payload)
-{
-    const u8 *ip = frame->data + ETHERNET, *tcp;
-    u32 total, room = frame->frame_len - ETHERNET;
-    if (frame->len < ETHERNET + IPV4 + TCP)
+    const u8 *tcp = p->transport;
+    if (!flow_ports(frame, p, TCP_HLEN))
         return NULL;
-    memset(f, 0, sizeof(*f));
-    u16 type = be16(frame->data + 12);
-    if (type == 0x0800 && ip[0] == 0x45 && ip[9] == PROTO_TCP && !((ip[6] & 0x3f) | ip[7])) {
-        total = be16(ip + 2);
-        tcp = ip + IPV4;
-        memcpy(f->remote, ip + 12, 4);
-        memcpy(f->local, ip + 16, 4);
-    } else if (type == 0x86dd && ip[0] >> 4 == 6 && ip[6] == PROTO_TCP &&
-               frame->len >= ETHERNET + IPV6 + TCP) {
-        total = be16(ip + 4) + IPV6;
-        tcp = ip + IPV6;
-        memcpy(f->remote, ip + 8, 16);
-        memcpy(f->local, ip + 24, 16);
-        f->v6 = 1;
-    } else {
+    u32 header = (tcp[12] >> 4) * 4;
+    if (header < TCP_HLEN || p->len < header || (tcp[13] & TCP_SYN))
         return NULL;
-    }
-    u32 headers = (tcp - ip) + (tcp[12] >> 4) * 4;
-    if (total > room || total < headers || tcp[12] >> 4 < 5 || (tcp[13] & TCP_SYN))
-        return NULL;
-    f->remote_port = be16(tcp);
-    f->local_port = be16(tcp + 2);
-    *payload = total - headers;
+    *payload = p->len - header;
     return tcp;
 }
 
-static struct bucket *bucket_of(const union flow *f)
+static struct bucket *bucket_of(const union flow_key *f)
 {
-    u64 h = (u64)f->remote_port << 16 | f->local_port;
-    for (u32 i = 0; i < (f->v6 ? 4 : 1); i++)
-        h = (h ^ f->remote[i] ^ (u64)f->local[i] << 32) * 0x9e3779b97f4a7c15UL;
-    return &buckets[h >> 55 & (BUCKETS - 1)];
+    return &buckets[flow_hash(f)];
 }
 
-static bool same(const union flow *a, const union flow *b)
-{
-    u64 differ = 0;
-    for (u32 i = 0; i < FLOW_WORDS; i++)
-        differ |= a->words[i] ^ b->words[i];
-    return !differ;
-}
-
-static struct channel *find(struct bucket *b, const union flow *f)
+static struct channel *find(struct bucket *b, const union flow_key *f)
 {
     struct channel *c = b->first;
-    while (c && !same(&c->flow, f))
+    while (c && !flow_same(&c->flow, f))
         c = c->next;
     return c;
 }
@@ -140,14 +86,6 @@ static void put(struct channel *c)
         kfree(c);
 }
 
-static void set_address(u32 words[4], const ip_addr_t *ip)
-{
-    if (IP_IS_V6(ip))
-        memcpy(words, ip_2_ip6(ip)->addr, 16);
-    else
-        words[0] = ip_2_ip4(ip)->addr;
-}
-
 void channel_open(struct inet_socket *s)
 {
     struct channel *c = s->channel || ip_addr_isloopback(&s->remote) || ip_addr_cmp(&s->remote, &s->local)
@@ -155,8 +93,8 @@ void channel_open(struct inet_socket *s)
                             : kmalloc(sizeof(*c));
     if (!c)
         return;
-    set_address(c->flow.local, &s->local);
-    set_address(c->flow.remote, &s->remote);
+    flow_set_address(c->flow.local, &s->local);
+    flow_set_address(c->flow.remote, &s->remote);
     c->flow.local_port = s->local_port;
     c->flow.remote_port = s->remote_port;
     c->flow.v6 = IP_IS_V6(&s->remote);
@@ -335,39 +273,47 @@ static void push(struct channel *c, struct batch *batch, struct net_buf *frame, 
     }
 }
 
-static bool to_channel(struct batch *batch, struct net_buf *frame)
+static bool to_channel(struct batch *batch, struct net_buf *frame, struct flow_packet *p)
 {
-    union flow f;
     u32 payload;
-    const u8 *tcp = classify(frame, &f, &payload);
+    const u8 *tcp = classify(frame, p, &payload);
     if (!tcp)
         return false;
     u32 events = tcp[13] & TCP_RST              ? POLL_IN | POLL_OUT | POLL_ERR | POLL_HUP | POLL_RDHUP
                  : payload || tcp[13] & TCP_FIN ? POLL_IN | POLL_RDHUP
                                                 : 0;
-    struct bucket *b = bucket_of(&f);
+    struct bucket *b = bucket_of(&p->flow);
     mutex_lock(&b->lock);
-    struct channel *c = find(b, &f);
+    struct channel *c = find(b, &p->flow);
     if (c)
         push(c, batch, frame, events);
     mutex_unlock(&b->lock);
+    if (c)
+        count(&counters.classified, 1);
     return c != NULL;
 }
 
 void channel_deliver(u32 queue, struct net_buf *frame)
 {
     struct batch *batch = &batches[queue];
-    if (to_channel(batch, frame)) {
-        count(&counters.classified, 1);
+    struct flow_packet p;
+    u8 protocol = flow_read(frame, &p) ? p.protocol : 0;
+    if (protocol == FLOW_TCP && to_channel(batch, frame, &p))
+        return;
+    if (protocol == FLOW_UDP && datagram_deliver(frame, &p, batch->datagrams))
+        return;
+    count(&counters.unclassified, 1);
+    if (netif_martian(frame)) {
+        net_frame_put(frame);
         return;
     }
-    count(&counters.unclassified, 1);
     frame->free = NULL;
     if (batch->last)
         batch->last->free = frame;
     else
         batch->first = frame;
     batch->last = frame;
+    batch->datagrams |= protocol != FLOW_TCP;
     if (++batch->count >= BATCH)
         channel_batch_end(queue);
 }
@@ -382,6 +328,7 @@ void channel_batch_end(u32 queue)
     batch->first = batch->last = NULL;
     batch->urgent = NULL;
     batch->count = 0;
+    batch->datagrams = false;
     core_enter();
     core_traffic();
     transmit_reclaim();

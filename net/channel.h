@@ -7,6 +7,7 @@
  *
  *   device -- receive thread: channel_deliver()
  *       |- a connection's segment: into its channel; the socket's waiters are woken
+ *       |- a datagram: perhaps into its socket's (datagram.h)
  *       '- anything else: into the batch, which goes to lwIP under one taking of the core
  *
  *   channel -- drained, with the core held, by

@@ -34,7 +34,15 @@ void core_kick(void);
 u64 netif_tick(u64 now_ns);
 /* A frame off the device, which it takes over, to lwIP. core held. */
 struct net_buf;
+struct netif;
+struct pbuf;
 void netif_input_frame(struct net_buf *frame);
+/* Does an IPv4 frame off the device say that it comes from this machine? Any context. */
+bool netif_martian(const struct net_buf *frame);
+/* A pbuf of the frame's bytes, which it takes over. NULL: out of memory; the frame is gone. core held. */
+struct pbuf *netif_frame_pbuf(struct net_buf *frame);
+/* The device's interface, or NULL. */
+struct netif *netif_device(void);
 struct seq;
 void netif_show(struct seq *s); /* for /proc/net/moka */
 void netif_start(void);

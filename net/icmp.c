@@ -77,7 +77,7 @@ static void tell_udp(const struct quoted *q, struct verdict v)
         struct inet_socket *s = pcb->recv_arg;
         if (s && pcb->flags & UDP_FLAGS_CONNECTED &&
             quotes(q, &pcb->local_ip, pcb->local_port, &pcb->remote_ip, pcb->remote_port)) {
-            s->error = v.error;
+            __atomic_store_n(&s->error, v.error, __ATOMIC_RELAXED);
             inet_wake(s, POLL_IN | POLL_OUT | POLL_ERR);
             return;
         }

@@ -332,6 +332,7 @@ static int show_tcp(struct seq *s, void *arg)
 static int show_moka(struct seq *s, void *arg)
 {
     channel_show(s);
+    datagram_show(s);
     hold_show(s);
     netif_show(s);
     transmit_show(s);

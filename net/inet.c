@@ -107,7 +107,7 @@ struct packet *inet_first(struct inet_socket *s)
     return list_first(&s->inbox, struct packet, link);
 }
 
-err_t inet_arrived(struct inet_socket *s, struct pbuf *p, const ip_addr_t *from, u16 port)
+err_t inet_append(struct inet_socket *s, struct pbuf *p, const ip_addr_t *from, u16 port)
 {
     struct packet *packet = kmalloc(sizeof(*packet));
     if (!packet)
@@ -118,9 +118,15 @@ err_t inet_arrived(struct inet_socket *s, struct pbuf *p, const ip_addr_t *from,
         packet->from = *from;
     list_push_back(&s->inbox, &packet->link);
     s->inbox_bytes += p->tot_len;
-    if (!channel_draining(s))
-        inet_wake(s, POLL_IN);
     return ERR_OK;
+}
+
+err_t inet_arrived(struct inet_socket *s, struct pbuf *p)
+{
+    err_t err = inet_append(s, p, NULL, 0);
+    if (err == ERR_OK && !channel_draining(s))
+        inet_wake(s, POLL_IN);
+    return err;
 }
 
 void inet_wake(struct inet_socket *s, u32 events)
@@ -473,6 +479,7 @@ s64 inet_ioctl(struct socket *base, u32 cmd, u64 arg)
     }
     core_enter();
     channel_drain(s);
+    datagram_settle(s);
     int err = s->state == S_LISTENING ? -EINVAL : 0;
     if (cmd == OUTQ_CMD && s->tcp && !err)
         bytes = TCP_SND_BUF - s->tcp->snd_buf;

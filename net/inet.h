@@ -15,6 +15,7 @@
 #include "lwip/udp.h"
 #include "mm/phys/phys.h"
 #include "net/core.h"
+#include "net/datagram.h"
 #include "net/socket.h"
 
 #define AF_UNSPEC   0
@@ -59,7 +60,8 @@ struct inet_socket {
     u32 direct_side;
     bool path_known; /* written by senders: one has had the core since it was established, so `direct` is
                         settled */
-    struct channel *channel; /* where its frames wait (channel.h); the core's */
+    struct channel *channel;    /* where its frames wait (channel.h); the core's */
+    struct datagrams datagrams; /* where its datagrams wait (datagram.h) */
 
     /* Guarded by the core. */
     enum inet_state state;
@@ -67,7 +69,7 @@ struct inet_socket {
     struct tcp_pcb *tcp; /* or */
     struct udp_pcb *udp;
     bool receive_shut, send_shut, peer_end; /* by the program, by the program, by the peer (FIN or RST) */
-    int error;                              /* SO_ERROR */
+    int error;                              /* SO_ERROR; atomic: taken without the core, too */
     struct list inbox;
     u32 inbox_bytes;
     struct list backlog; /* of a listener: sockets not accepted yet, by waiting_link */
@@ -92,7 +94,9 @@ struct inet_socket *inet_new(u32 family, u32 type);
 void inet_free(struct inet_socket *s);
 void inet_drop_inbox(struct inet_socket *s); /* core held */
 /* Adds what arrived. ERR_MEM: p is still the caller's. core held. */
-err_t inet_arrived(struct inet_socket *s, struct pbuf *p, const ip_addr_t *from, u16 port);
+err_t inet_append(struct inet_socket *s, struct pbuf *p, const ip_addr_t *from, u16 port);
+/* The same, of a stream, and tells who waits. */
+err_t inet_arrived(struct inet_socket *s, struct pbuf *p);
 struct packet *inet_first(struct inet_socket *s);
 void inet_wake(struct inet_socket *s, u32 events);
 

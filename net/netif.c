@@ -14,6 +14,7 @@
 #include "lwip/prot/dhcp.h"
 #include "lwip/snmp.h"
 #include "net/channel.h"
+#include "net/datagram.h"
 #include "net/transmit.h"
 #include "virtio/net.h"
 
@@ -77,8 +78,7 @@ static struct pbuf *piece_pbuf(struct net_buf *piece)
     return pbuf_alloced_custom(PBUF_RAW, piece->len, PBUF_REF, &rx->pbuf, piece->data, piece->len);
 }
 
-/* A pbuf of the frame, which it takes over. NULL: out of memory; the frame is gone. */
-static struct pbuf *frame_pbuf(struct net_buf *frame)
+struct pbuf *netif_frame_pbuf(struct net_buf *frame)
 {
     struct pbuf *whole = NULL;
     if (frame->frame_len <= SMALL_FRAME || held_bytes[frame->queue] + frame->pieces * PIECE > held_max) {
@@ -157,13 +157,28 @@ static void make_room(const struct net_buf *frame)
         tcp_abandon(oldest, 0);
 }
 
+/* RFC 1122, 3.2.1.3 (g) and 3.3.6: nobody else sends from the loopback network, or as us. */
+bool netif_martian(const struct net_buf *frame)
+{
+    u32 from, ours = __atomic_load_n(&netif_ip4_addr(&interface)->addr, __ATOMIC_RELAXED);
+    if (frame->len < SIZEOF_ETH_HDR + IP_HLEN || frame->data[12] != 8 || frame->data[13])
+        return false;
+    memcpy(&from, frame->data + SIZEOF_ETH_HDR + 12, sizeof(from));
+    return frame->data[SIZEOF_ETH_HDR + 12] == 127 || (from && from == ours);
+}
+
+struct netif *netif_device(void)
+{
+    return device ? &interface : NULL;
+}
+
 void netif_input_frame(struct net_buf *frame)
 {
     make_way(frame);
     make_room(frame);
     bool checked = frame->offload.flags & (NET_NEEDS_CSUM | NET_CSUM_VALID);
     received.large += frame->offload.gso_type != NET_GSO_NONE;
-    struct pbuf *p = frame_pbuf(frame);
+    struct pbuf *p = netif_frame_pbuf(frame);
     transmit_checksums(&interface, checked);
     received.dropped += !p;
     received.checked += checked;
@@ -243,6 +258,7 @@ void net_dhcp_option(unsigned option, unsigned len, struct pbuf *p, unsigned off
 
 static void on_status(struct netif *netif)
 {
+    datagram_forget_all();
     if (!ip4_addr_isany_val(*netif_ip4_addr(netif)))
         core_kick();
     waitq_wake_all(&address_changed, 0);
@@ -389,6 +405,7 @@ void netif_start(void)
         return;
     }
     net_arena(device, &arena, &len);
+    datagram_init(len / device->pairs / PIECE);
     core_enter();
     held_max = len / device->pairs / 2;
     if (!cmdline.ip || !set_static(cmdline.ip)) {

@@ -112,7 +112,7 @@ static err_t on_receive(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t er
         return ERR_OK;
     }
     if (p)
-        return inet_arrived(s, p, NULL, 0);
+        return inet_arrived(s, p);
     s->peer_end = true;
     if (s->send_shut)
         finish(s);

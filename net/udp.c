@@ -9,8 +9,9 @@
 static void on_datagram(void *arg, struct udp_pcb *pcb, struct pbuf *p, const ip_addr_t *from, u16_t port)
 {
     struct inet_socket *s = arg;
-    if (s->inbox_bytes + p->tot_len > s->base.receive_buffer || inet_arrived(s, p, from, port) != ERR_OK)
+    if (!datagram_arrived(s, p, from, port))
         pbuf_free(p);
+    datagram_learn(s);
 }
 
 void udp_apply_options(struct inet_socket *s)
@@ -52,7 +53,9 @@ static int bind_locked(struct inet_socket *s, ip_addr_t *ip, u16 port)
     if (err)
         return err;
     udp_apply_options(s);
-    return inet_errno(udp_bind(s->udp, ip, port));
+    err_t bound = udp_bind(s->udp, ip, port);
+    datagram_forget_port(s->udp->local_port);
+    return inet_errno(bound);
 }
 
 /* An ephemeral port for a socket that has none. core held. */
@@ -91,8 +94,10 @@ static void prepare_target(ip_addr_t *ip)
 static int disconnect(struct inet_socket *s)
 {
     core_enter();
-    if (s->udp)
+    if (s->udp) {
         udp_disconnect(s->udp);
+        datagram_forget_port(s->udp->local_port);
+    }
     s->state = S_FRESH;
     s->remote_port = 0;
     core_leave();
@@ -112,6 +117,7 @@ static int connect_locked(struct inet_socket *s, ip_addr_t *ip, u16 port)
         return err;
     if (ip_addr_isany(&s->udp->local_ip))
         ip_addr_copy(s->udp->local_ip, *from); /* connect(2) fixes the source address, too */
+    datagram_forget_port(s->udp->local_port);
     s->remote = *ip;
     s->remote_port = port;
     s->state = S_ESTABLISHED;
@@ -193,59 +199,99 @@ static ssize_t udp_send_op(struct socket *base, struct socket_message *m)
 
 /* ---- receiving ---- */
 
-/* Takes the first datagram, or a reference to it. 1, 0 (shut down), or why not. */
-static int take(struct inet_socket *s, u32 flags, u64 deadline, struct packet *out)
+/* The inbox's first, or with SOCKET_PEEK a reference to it. */
+static bool take_inbox(struct inet_socket *s, bool peek, struct packet *out)
 {
-    int err = 0;
-    struct packet *p;
     core_enter();
-    while (!(p = inet_first(s)) && !s->error && !s->receive_shut && !err)
-        err = inet_wait(s, flags, deadline);
-    if (p && flags & SOCKET_PEEK) {
+    if (peek)
+        datagram_settle(s);
+    struct packet *p = inet_first(s);
+    if (p) {
         *out = *p;
-        pbuf_ref(p->p);
-        err = 1;
-    } else if (p) {
-        list_del(&p->link);
-        s->inbox_bytes -= p->p->tot_len;
-        *out = *p;
-        kfree(p);
-        err = 1;
-    } else if (s->error) {
-        err = inet_take_error(s);
-    } else if (s->receive_shut) {
-        err = 0;
+        if (peek) {
+            pbuf_ref(p->p);
+        } else {
+            list_del(&p->link);
+            datagram_taken(s, p->p->tot_len);
+            kfree(p);
+        }
     }
     core_leave();
-    return err;
+    return p;
+}
+
+/* Sleeps once, unless there is something to tell. */
+static int wait(struct inet_socket *s, u64 deadline)
+{
+    struct waiter w;
+    int err = 0;
+    socket_settle();
+    waitq_enter(&s->changed, &w);
+    if (!datagram_waiting(s) && !__atomic_load_n(&s->error, __ATOMIC_RELAXED) &&
+        !__atomic_load_n(&s->receive_shut, __ATOMIC_RELAXED))
+        err = sched_sleep(deadline, SLEEP_INTERRUPTIBLE);
+    waitq_leave(&s->changed, &w);
+    return err == -EINTR ? -ERESTART : err == -ETIMEDOUT ? -EAGAIN : err;
+}
+
+static ssize_t finish(struct inet_socket *s, struct socket_message *m, size_t len, size_t room, bool fault)
+{
+    if (room < len)
+        m->out_flags |= SOCKET_TRUNC;
+    return fault ? -EFAULT : (ssize_t)(m->flags & SOCKET_TRUNC ? len : MIN(len, room));
+}
+
+/* Straight out of the frame. */
+static ssize_t give_frame(struct inet_socket *s, struct socket_message *m, const struct datagram *d)
+{
+    size_t room = m->it->left, n = MIN((size_t)d->len, room);
+    bool fault = n && iov_to(m->it, d->bytes, n) != (ssize_t)n;
+    if (m->address)
+        inet_to_linux(s, &d->from, d->from_port, m->address);
+    net_frame_put(d->frame);
+    return finish(s, m, d->len, room, fault);
+}
+
+static ssize_t give_packet(struct inet_socket *s, struct socket_message *m, const struct packet *packet)
+{
+    size_t len = packet->p->tot_len, room = m->it->left, done = 0;
+    bool fault = false;
+    for (struct pbuf *p = packet->p; p && done < room && !fault; p = p->next) {
+        size_t n = MIN((size_t)p->len, room - done);
+        fault = n && iov_to(m->it, p->payload, n) != (ssize_t)n;
+        done += n;
+    }
+    if (m->address)
+        inet_to_linux(s, &packet->from, packet->from_port, m->address);
+    core_enter();
+    pbuf_free(packet->p);
+    core_leave();
+    return finish(s, m, len, room, fault);
 }
 
 static ssize_t udp_receive_op(struct socket *base, struct socket_message *m)
 {
     struct inet_socket *s = inet_of(base);
+    struct datagram datagram;
     struct packet packet;
+    bool peek = m->flags & SOCKET_PEEK;
     if (m->flags & SOCKET_OOB)
         return -EOPNOTSUPP;
     if (m->flags & SOCKET_ERRQUEUE)
         return -EAGAIN;
-    int there = take(s, m->flags, socket_deadline(base->receive_timeout_ns), &packet);
-    if (there <= 0)
-        return there;
-    size_t len = packet.p->tot_len, room = m->it->left, done = 0;
-    bool fault = false;
-    for (struct pbuf *p = packet.p; p && done < room && !fault; p = p->next) {
-        size_t n = MIN((size_t)p->len, room - done);
-        fault = n && iov_to(m->it, p->payload, n) != (ssize_t)n;
-        done += n;
+    u64 deadline = socket_deadline(base->receive_timeout_ns);
+    for (int err = 0;; err = wait(s, deadline)) {
+        if (__atomic_load_n(&s->error, __ATOMIC_RELAXED) && (err = inet_take_error(s)))
+            return err;
+        if (!peek && datagram_take(s, &datagram))
+            return give_frame(s, m, &datagram);
+        if (__atomic_load_n(&s->datagrams.bytes, __ATOMIC_RELAXED) && take_inbox(s, peek, &packet))
+            return give_packet(s, m, &packet);
+        if (err || m->flags & SOCKET_DONTWAIT)
+            return err ? err : -EAGAIN;
+        if (__atomic_load_n(&s->receive_shut, __ATOMIC_RELAXED))
+            return 0;
     }
-    core_enter();
-    if (m->address)
-        inet_to_linux(s, &packet.from, packet.from_port, m->address);
-    pbuf_free(packet.p);
-    core_leave();
-    if (room < len)
-        m->out_flags |= SOCKET_TRUNC;
-    return fault ? -EFAULT : m->flags & SOCKET_TRUNC ? (ssize_t)len : (ssize_t)done;
 }
 
 /* ---- the rest ---- */
@@ -254,16 +300,15 @@ static u32 udp_poll_op(struct socket *base)
 {
     struct inet_socket *s = inet_of(base);
     u32 events = POLL_OUT;
-    core_enter();
-    if (!list_empty(&s->inbox) || s->receive_shut)
-        events |= POLL_IN;
-    if (s->receive_shut)
+    bool receive_shut = __atomic_load_n(&s->receive_shut, __ATOMIC_ACQUIRE);
+    if (receive_shut)
         events |= POLL_RDHUP;
-    if (s->receive_shut && s->send_shut)
+    if (receive_shut || datagram_waiting(s))
+        events |= POLL_IN;
+    if (receive_shut && __atomic_load_n(&s->send_shut, __ATOMIC_RELAXED))
         events |= POLL_HUP;
-    if (s->error)
+    if (__atomic_load_n(&s->error, __ATOMIC_RELAXED))
         events |= POLL_ERR;
-    core_leave();
     return events;
 }
 
@@ -283,10 +328,12 @@ static void udp_release_op(struct socket *base)
 {
     struct inet_socket *s = inet_of(base);
     core_enter();
+    datagram_forget(s);
     if (s->udp)
         udp_remove(s->udp);
     s->udp = NULL;
     core_leave();
+    datagram_drop_all(s);
     inet_free(s);
 }
 

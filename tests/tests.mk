@@ -37,8 +37,8 @@ $(B)/tests/sched: tests/boot/sched.c | $(B)/.deps
 	@mkdir -p $(@D)
 	musl-gcc -static -O1 -Wall -Wextra -Werror $< -o $@ -pthread
 
-NET_PROGRAMS := $(B)/tests/netd $(B)/tests/wire
-$(B)/tests/netd: tests/boot/netd.c | $(B)/.deps
+NET_PROGRAMS := $(B)/tests/netd $(B)/tests/udpd $(B)/tests/wire
+$(B)/tests/netd $(B)/tests/udpd: $(B)/tests/%: tests/boot/%.c | $(B)/.deps
 	@mkdir -p $(@D)
 	musl-gcc -static -std=gnu17 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -o $@ $< -pthread
 $(B)/tests/wire: tests/boot/wire.c | $(B)/.deps

@@ -44,8 +44,8 @@ struct net_offload {
 #define NET_GSO_TCPV6  4u
 #define NET_GSO_ECN    0x80u
 
-/* A piece of a received frame. The holder may change data, len and next (to strip headers, to cut), nothing
- * else. */
+/* A piece of a received frame. The holder may change data, len, frame_len and next (to strip headers, to
+ * cut), and say NET_CSUM_VALID once it knows; nothing else. */
 struct net_buf {
     struct net_buf *next; /* the frame's next piece, or NULL */
     u8 *data;

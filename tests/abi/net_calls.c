@@ -279,6 +279,33 @@ CASE(sock_udp_unreachable)
     close(s);
 }
 
+/* What went wrong is told before what waits; a closed end is told to those alone who would wait. */
+CASE(sock_udp_error_first)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)}, b = a;
+    socklen_t len = sizeof(a);
+    char text[4];
+    int s = socket(AF_INET, SOCK_DGRAM, 0), peer = socket(AF_INET, SOCK_DGRAM, 0);
+    OK(bind(peer, (void *)&a, sizeof(a)));
+    OK(getsockname(peer, (void *)&a, &len));
+    OK(bind(s, (void *)&b, sizeof(b)));
+    OK(getsockname(s, (void *)&b, &len));
+    OK(connect(s, (void *)&a, sizeof(a)));
+    VALUE(sendto(peer, "1", 1, 0, (void *)&b, sizeof(b)));
+    VALUE(sendto(peer, "2", 1, 0, (void *)&b, sizeof(b)));
+    OK(close(peer));
+    VALUE(send(s, "x", 1, 0));
+    VALUE(settled(s));
+    VALUE(recv(s, text, 4, MSG_PEEK));
+    VALUE(recv(s, text, 4, 0));
+    OK(shutdown(s, SHUT_RD));
+    VALUE(recv(s, text, 4, MSG_DONTWAIT));
+    VALUE(recv(s, text, 4, MSG_DONTWAIT));
+    VALUE(recv(s, text, 4, 0));
+    VALUE(settled(s));
+    close(s);
+}
+
 /* ---- ending a connection, in all directions ---- */
 
 static void shutdowns(enum kind kind, int unused[2])

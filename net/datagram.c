@@ -1,0 +1,456 @@
+#include "net/datagram.h"
+
+#include "kernel/fs/vfs.h"
+#include "lwip/netif.h"
+#include "lwip/prot/udp.h"
+#include "net/checksum.h"
+#include "net/inet.h"
+
+#define CHECKED (NET_NEEDS_CSUM | NET_CSUM_VALID)
+
+struct datagram_flow {
+    union flow_key flow;        /* remote all zero: from wherever */
+    struct datagram_flow *next; /* in its bucket */
+    struct inet_socket *socket;
+    struct datagram_flow *sibling; /* of the same socket: the core's */
+    u32 broadcast;                 /* IPv4: no honest source address here; else 0 */
+};
+
+static struct bucket {
+    struct mutex lock;
+    struct datagram_flow *first;
+} buckets[FLOW_BUCKETS];
+
+static u32 from_peers;          /* atomic: flows of connected sockets */
+static u32 held_max;            /* receive buffers of a queue, in channels */
+static u32 held[NET_PAIRS_MAX]; /* atomic */
+
+static struct counters {
+    u64 classified, by_reader, moved, full, bad;
+} counters;
+
+static void count(u64 *counter)
+{
+    __atomic_add_fetch(counter, 1, __ATOMIC_RELAXED);
+}
+
+void datagram_init(u32 buffers)
+{
+    held_max = buffers / 4;
+}
+
+/* Sums and the pseudo-header (RFC 768, RFC 8200 section 8.1), as 16-bit words in memory's order. */
+static bool sum_good(const u8 *ip, const u8 *udp, u32 len)
+{
+    bool v6 = udp - ip != FLOW_IPV4;
+    u32 sum = net_checksum(ip + (v6 ? 8 : 12), v6 ? 32 : 8) + net_checksum(udp, len) + lwip_htons(FLOW_UDP) +
+              lwip_htons(len);
+    sum = (sum & 0xffff) + (sum >> 16);
+    return (sum & 0xffff) + (sum >> 16) == 0xffff;
+}
+
+/* ---- receive thread ---- */
+
+/* Bucket's mutex held. */
+static struct datagram_flow *find(const struct bucket *b, const union flow_key *f)
+{
+    struct datagram_flow *flow = b->first;
+    while (flow && !flow_same(&flow->flow, f))
+        flow = flow->next;
+    return flow;
+}
+
+/* lwIP drops some such packets. */
+static bool odd_source(const union flow_key *f)
+{
+    const u8 *a = (const u8 *)f->remote;
+    if (f->v6)
+        return a[0] == 0xff || !f->remote[0] || !memcmp(f->remote, f->local, 16);
+    return !a[0] || a[0] == 127 || a[0] >= 224 || f->remote[0] == f->local[0];
+}
+
+/* Is it as ordinary as a channel wants it? */
+static bool ordinary(const struct net_buf *frame, struct flow_packet *p)
+{
+    if (frame->next || frame->offload.gso_type != NET_GSO_NONE || frame->data[0] & 1 ||
+        !flow_ports(frame, p, UDP_HLEN) || odd_source(&p->flow))
+        return false;
+    u32 len = flow_be16(p->transport + 4);
+    return len >= UDP_HLEN && len <= p->len && (!p->flow.v6 || flow_be16(p->transport + 6));
+}
+
+static void push(struct datagrams *q, struct net_buf *frame)
+{
+    frame->free = __atomic_load_n(&q->arrived, __ATOMIC_RELAXED);
+    while (!__atomic_compare_exchange_n(&q->arrived, &frame->free, frame, true, __ATOMIC_SEQ_CST,
+                                        __ATOMIC_RELAXED))
+        ;
+}
+
+/* Bucket's mutex held. */
+static bool deliver_to(struct datagram_flow *flow, struct net_buf *frame, const struct flow_packet *p)
+{
+    struct inet_socket *s = flow->socket;
+    if (!p->flow.v6 && p->flow.remote[0] == flow->broadcast)
+        return false;
+    if (__atomic_load_n(&s->datagrams.bytes, __ATOMIC_RELAXED) > s->base.receive_buffer) {
+        count(&counters.full);
+        net_frame_put(frame);
+        return true;
+    }
+    if (__atomic_load_n(&held[frame->queue], __ATOMIC_RELAXED) >= held_max)
+        return false;
+    __atomic_add_fetch(&held[frame->queue], 1, __ATOMIC_RELAXED);
+    frame->len = frame->frame_len = p->transport + p->len - frame->data;
+    __atomic_add_fetch(&s->datagrams.bytes, datagram_charge(p->len - UDP_HLEN), __ATOMIC_SEQ_CST);
+    push(&s->datagrams, frame);
+    count(&counters.classified);
+    inet_wake(s, POLL_IN);
+    return true;
+}
+
+static bool try(const union flow_key *key, struct net_buf *frame, const struct flow_packet *p, bool *done)
+{
+    struct bucket *b = &buckets[flow_hash(key)];
+    mutex_lock(&b->lock);
+    struct datagram_flow *flow = find(b, key);
+    if (flow)
+        *done = deliver_to(flow, frame, p);
+    mutex_unlock(&b->lock);
+    return flow;
+}
+
+static bool to_channel(struct net_buf *frame, const struct flow_packet *p)
+{
+    bool done = false;
+    if (__atomic_load_n(&from_peers, __ATOMIC_RELAXED) && try(&p->flow, frame, p, &done))
+        return done;
+    union flow_key key = {.local_port = p->flow.local_port, .v6 = p->flow.v6};
+    memcpy(key.local, p->flow.local, sizeof(key.local));
+    try(&key, frame, p, &done);
+    return done;
+}
+
+bool datagram_deliver(struct net_buf *frame, struct flow_packet *p, bool behind)
+{
+    if (!ordinary(frame, p))
+        return false;
+    u32 rest = p->len - flow_be16(p->transport + 4);
+    p->len -= rest;
+    if (!behind && to_channel(frame, p))
+        return true;
+    /* lwIP would sum up the whole packet. */
+    if (rest && sum_good(frame->data + FLOW_ETHERNET, p->transport, p->len))
+        frame->offload.flags |= NET_CSUM_VALID;
+    return false;
+}
+
+/* ---- what a frame of the channel holds ---- */
+
+static u32 header_len(const struct net_buf *frame)
+{
+    return FLOW_ETHERNET + (frame->data[12] == 0x08 ? FLOW_IPV4 : FLOW_IPV6);
+}
+
+static u32 payload_len(const struct net_buf *frame)
+{
+    return frame->len - header_len(frame) - UDP_HLEN;
+}
+
+static bool good(struct net_buf *frame)
+{
+    u32 header = header_len(frame);
+    const u8 *ip = frame->data + FLOW_ETHERNET, *udp = frame->data + header;
+    if (header == FLOW_ETHERNET + FLOW_IPV4 && net_checksum(ip, FLOW_IPV4) != 0xffff)
+        return false;
+    bool checked = frame->offload.flags & CHECKED || !(udp[6] | udp[7]);
+    if (!checked && !sum_good(ip, udp, frame->len - header))
+        return false;
+    frame->offload.flags |= NET_CSUM_VALID;
+    return true;
+}
+
+/* It has left the channel. */
+static void leave(struct datagrams *q, const struct net_buf *frame)
+{
+    __atomic_sub_fetch(&held[frame->queue], 1, __ATOMIC_RELAXED);
+    __atomic_sub_fetch(&q->bytes, datagram_charge(payload_len(frame)), __ATOMIC_RELAXED);
+}
+
+static void drop(struct datagrams *q, struct net_buf *frame)
+{
+    leave(q, frame);
+    net_frame_put(frame);
+}
+
+/* ---- consumers: the channel's mutex held ---- */
+
+/* The oldest, which stays. */
+static struct net_buf *first(struct datagrams *q)
+{
+    if (q->ready)
+        return q->ready;
+    struct net_buf *frame = __atomic_exchange_n(&q->arrived, NULL, __ATOMIC_ACQUIRE);
+    while (frame) {
+        struct net_buf *older = frame->free;
+        frame->free = q->ready;
+        q->ready = frame;
+        frame = older;
+    }
+    return q->ready;
+}
+
+static struct net_buf *pop(struct datagrams *q)
+{
+    struct net_buf *frame = first(q);
+    if (frame)
+        q->ready = frame->free;
+    return frame;
+}
+
+/* ---- readers ---- */
+
+static void describe(struct net_buf *frame, struct datagram *out)
+{
+    const u8 *ip = frame->data + FLOW_ETHERNET, *udp = frame->data + header_len(frame);
+    out->frame = frame;
+    out->bytes = udp + UDP_HLEN;
+    out->len = payload_len(frame);
+    out->from_port = flow_be16(udp);
+    out->from = (ip_addr_t){0};
+    if (udp - ip == FLOW_IPV4) {
+        memcpy(&ip_2_ip4(&out->from)->addr, ip + 12, 4);
+        return;
+    }
+    IP_SET_TYPE_VAL(out->from, IPADDR_TYPE_V6);
+    memcpy(ip_2_ip6(&out->from)->addr, ip + 8, 16);
+    ip6_addr_assign_zone(ip_2_ip6(&out->from), IP6_UNICAST, netif_device());
+}
+
+bool datagram_take(struct inet_socket *s, struct datagram *out)
+{
+    struct datagrams *q = &s->datagrams;
+    while (__atomic_load_n(&q->bytes, __ATOMIC_RELAXED)) {
+        mutex_lock(&q->lock);
+        struct net_buf *frame = q->moved ? NULL : pop(q);
+        mutex_unlock(&q->lock);
+        if (!frame)
+            return false;
+        if (good(frame)) {
+            leave(q, frame);
+            count(&counters.by_reader);
+            describe(frame, out);
+            return true;
+        }
+        count(&counters.bad);
+        drop(q, frame);
+    }
+    return false;
+}
+
+bool datagram_waiting(struct inet_socket *s)
+{
+    struct datagrams *q = &s->datagrams;
+    struct net_buf *frame = NULL;
+    if (!__atomic_load_n(&q->bytes, __ATOMIC_SEQ_CST))
+        return false;
+    mutex_lock(&q->lock);
+    while (!q->moved && (frame = first(q)) && !good(frame)) {
+        count(&counters.bad);
+        drop(q, pop(q));
+    }
+    bool any = q->moved || frame;
+    mutex_unlock(&q->lock);
+    return any;
+}
+
+/* ---- the inbox: core held ---- */
+
+/* To the inbox, the frame's memory if that may be, else a copy. The mutex held. */
+static void move(struct inet_socket *s, struct net_buf *frame)
+{
+    struct datagrams *q = &s->datagrams;
+    struct datagram d;
+    if (!good(frame)) {
+        count(&counters.bad);
+        drop(q, frame);
+        return;
+    }
+    describe(frame, &d);
+    __atomic_sub_fetch(&held[frame->queue], 1, __ATOMIC_RELAXED);
+    frame->data = (u8 *)d.bytes;
+    frame->len = frame->frame_len = d.len;
+    struct pbuf *p = netif_frame_pbuf(frame);
+    count(&counters.moved);
+    if (p && inet_append(s, p, &d.from, d.from_port) == ERR_OK) {
+        q->moved++;
+        return;
+    }
+    if (p)
+        pbuf_free(p);
+    __atomic_sub_fetch(&q->bytes, datagram_charge(d.len), __ATOMIC_RELAXED);
+}
+
+void datagram_settle(struct inet_socket *s)
+{
+    struct net_buf *frame;
+    mutex_lock(&s->datagrams.lock);
+    while ((frame = pop(&s->datagrams)))
+        move(s, frame);
+    mutex_unlock(&s->datagrams.lock);
+}
+
+/* lwIP has cut UDP's header off, unread but for ports and checksum. */
+static bool cut(struct pbuf *p)
+{
+    const struct udp_hdr *h = (const struct udp_hdr *)((u8 *)p->payload - UDP_HLEN);
+    u32 len = lwip_ntohs(h->len);
+    if (ip_current_is_v6()) {
+        if (!h->chksum)
+            return false; /* RFC 8200, 8.1 */
+        if (!len)
+            return true; /* a jumbogram's, or as good as */
+    }
+    if (len < UDP_HLEN || len - UDP_HLEN > p->tot_len)
+        return false;
+    if (len - UDP_HLEN < p->tot_len)
+        pbuf_realloc(p, len - UDP_HLEN);
+    return true;
+}
+
+bool datagram_arrived(struct inet_socket *s, struct pbuf *p, const ip_addr_t *from, u16 port)
+{
+    struct datagrams *q = &s->datagrams;
+    if (!cut(p) || __atomic_load_n(&q->bytes, __ATOMIC_RELAXED) > s->base.receive_buffer)
+        return false;
+    datagram_settle(s);
+    if (inet_append(s, p, from, port) != ERR_OK)
+        return false;
+    mutex_lock(&q->lock);
+    q->moved++;
+    mutex_unlock(&q->lock);
+    __atomic_add_fetch(&q->bytes, datagram_charge(p->tot_len), __ATOMIC_SEQ_CST);
+    inet_wake(s, POLL_IN);
+    return true;
+}
+
+void datagram_taken(struct inet_socket *s, u32 len)
+{
+    struct datagrams *q = &s->datagrams;
+    mutex_lock(&q->lock);
+    q->moved--;
+    mutex_unlock(&q->lock);
+    __atomic_sub_fetch(&q->bytes, datagram_charge(len), __ATOMIC_RELAXED);
+}
+
+void datagram_drop_all(struct inet_socket *s)
+{
+    struct net_buf *frame;
+    mutex_lock(&s->datagrams.lock);
+    while ((frame = pop(&s->datagrams)))
+        drop(&s->datagrams, frame);
+    mutex_unlock(&s->datagrams.lock);
+}
+
+/* ---- flows: core held ---- */
+
+/* Would lwIP give another socket some of what the flow is? */
+static bool shared(const struct udp_pcb *mine)
+{
+    bool connected = mine->flags & UDP_FLAGS_CONNECTED;
+    for (const struct udp_pcb *p = udp_pcbs; p; p = p->next) {
+        if (p == mine || p->local_port != mine->local_port)
+            continue;
+        if (!connected || ((p->flags & UDP_FLAGS_CONNECTED) && p->remote_port == mine->remote_port &&
+                           ip_addr_cmp(&p->remote_ip, &mine->remote_ip)))
+            return true;
+    }
+    return false;
+}
+
+static bool key_of(const struct udp_pcb *pcb, union flow_key *f)
+{
+    const ip_addr_t *to = ip_current_dest_addr();
+    struct netif *device = netif_device();
+    bool ours = IP_IS_V6(to) ? device && netif_get_ip6_addr_match(device, ip_2_ip6(to)) >= 0
+                             : device && ip4_addr_cmp(ip_2_ip4(to), netif_ip4_addr(device));
+    if (!ours || ip_addr_isbroadcast(to, device) || shared(pcb))
+        return false;
+    *f = (union flow_key){.local_port = pcb->local_port, .v6 = IP_IS_V6(to)};
+    flow_set_address(f->local, to);
+    if (pcb->flags & UDP_FLAGS_CONNECTED) {
+        f->remote_port = pcb->remote_port;
+        flow_set_address(f->remote, &pcb->remote_ip);
+    }
+    return true;
+}
+
+void datagram_learn(struct inet_socket *s)
+{
+    union flow_key f;
+    if (!s->udp || !key_of(s->udp, &f))
+        return;
+    for (struct datagram_flow *old = s->datagrams.flows; old; old = old->sibling)
+        if (flow_same(&old->flow, &f))
+            return;
+    struct datagram_flow *flow = kmalloc(sizeof(*flow));
+    if (!flow)
+        return;
+    struct netif *device = netif_device();
+    *flow = (struct datagram_flow){.flow = f, .socket = s, .sibling = s->datagrams.flows};
+    if (!f.v6)
+        flow->broadcast = netif_ip4_addr(device)->addr | ~netif_ip4_netmask(device)->addr;
+    s->datagrams.flows = flow;
+    __atomic_add_fetch(&from_peers, f.remote_port != 0, __ATOMIC_RELAXED);
+    struct bucket *b = &buckets[flow_hash(&f)];
+    mutex_lock(&b->lock);
+    flow->next = b->first;
+    b->first = flow;
+    mutex_unlock(&b->lock);
+}
+
+static void unhook(struct datagram_flow *flow)
+{
+    struct bucket *b = &buckets[flow_hash(&flow->flow)];
+    mutex_lock(&b->lock);
+    struct datagram_flow **at = &b->first;
+    while (*at != flow)
+        at = &(*at)->next;
+    *at = flow->next;
+    mutex_unlock(&b->lock);
+    __atomic_sub_fetch(&from_peers, flow->flow.remote_port != 0, __ATOMIC_RELAXED);
+}
+
+void datagram_forget(struct inet_socket *s)
+{
+    while (s->datagrams.flows) {
+        struct datagram_flow *flow = s->datagrams.flows;
+        s->datagrams.flows = flow->sibling;
+        unhook(flow);
+        kfree(flow);
+    }
+}
+
+/* Not only sockets have control blocks: DHCP's has no argument. */
+void datagram_forget_port(u16 port)
+{
+    for (struct udp_pcb *p = udp_pcbs; p; p = p->next)
+        if (p->local_port == port && p->recv_arg)
+            datagram_forget(p->recv_arg);
+}
+
+void datagram_forget_all(void)
+{
+    for (struct udp_pcb *p = udp_pcbs; p; p = p->next)
+        if (p->recv_arg)
+            datagram_forget(p->recv_arg);
+}
+
+/* ---- /proc/net/moka ---- */
+
+void datagram_show(struct seq *s)
+{
+    seq_printf(s, "datagrams_classified %lu\ndatagrams_by_reader %lu\ndatagrams_moved %lu\n",
+               counters.classified, counters.by_reader, counters.moved);
+    seq_printf(s, "datagrams_full %lu\ndatagrams_bad %lu\n", counters.full, counters.bad);
+}
