@@ -229,6 +229,16 @@ $(B)/tests/unit/net-checksum: tests/unit/net/test_checksum.c net/checksum.c net/
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(HOST_TEST_CFLAGS) $(filter %.c,$^) -o $@
 
+UNIT_TESTS += $(B)/tests/unit/net-cubic $(B)/tests/unit/net-recovery
+$(B)/tests/unit/net-cubic: tests/unit/net/test_cubic.c net/cubic.c net/cubic.h
+	@mkdir -p $(@D)
+	$(call say,CC)$(CC) $(HOST_TEST_CFLAGS) $(filter %.c,$^) -lm -o $@
+# With all of lwIP, whose warnings are its own.
+$(B)/tests/unit/net-recovery: tests/unit/net/test_recovery.c net/recovery.c net/cubic.c net/checksum.c kernel/base/tree.c \
+  net/lwip/lwip.patch $(wildcard net/*.h net/lwip/*.h net/lwip/arch/*.h) | $(LWIP)/.unpacked
+	@mkdir -p $(@D)
+	$(call say,CC)$(CC) $(LWIP_INCLUDE) $(filter-out $(WARN),$(HOST_TEST_CFLAGS)) -w $(filter %.c,$^) $(LWIP_C:%=$(LWIP)/%) -o $@
+
 # The launcher's warnings, not the kernel's: it is a program of the host. Leaks are no fault of a command that ends at once.
 LAUNCHER_TEST_C := $(filter-out %/main.c,$(wildcard java-launcher/host/*.c)) java-launcher/guest/conf.c java-launcher/guest/options.c
 UNIT_TESTS += $(B)/tests/unit/launcher

@@ -42,7 +42,7 @@ static struct net_buf *abandoned; /* core: frames of channels closed from within
 static struct inet_socket *draining; /* core: whose channel lwIP is being given */
 
 static struct counters {
-    u64 classified, unclassified, by_owner, by_worker, by_receiver, wakeups;
+    u64 classified, unclassified, by_owner, by_worker, by_receiver, wakeups, found;
 } counters;
 
 static void count(u64 *counter, u64 n)
@@ -225,6 +225,7 @@ struct tcp_pcb *net_tcp_find(u16 remote_port, u16 local_port)
     bool same = p && p->remote_port == remote_port && p->local_port == local_port && p->state > LISTEN &&
                 p->state != TIME_WAIT && ip_addr_cmp(&p->remote_ip, ip_current_src_addr()) &&
                 ip_addr_cmp(&p->local_ip, ip_current_dest_addr());
+    count(&counters.found, same);
     return same ? p : NULL;
 }
 
@@ -382,4 +383,5 @@ void channel_show(struct seq *s)
                counters.unclassified, counters.wakeups);
     seq_printf(s, "drained_by_owner %lu\ndrained_by_worker %lu\ndrained_by_receiver %lu\n", counters.by_owner,
                counters.by_worker, counters.by_receiver);
+    seq_printf(s, "found_by_channel %lu\n", counters.found);
 }

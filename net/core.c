@@ -17,6 +17,7 @@
 #include "net/delack.h"
 #include "net/hold.h"
 #include "net/net.h"
+#include "net/recovery.h"
 #include "net/transmit.h"
 
 #define TCP_TICK_NS   (TCP_TMR_INTERVAL * NSEC_PER_MSEC)
@@ -155,8 +156,8 @@ static u64 run_timers(void)
         slow_tick();
         slow_tick_ns = now - last_traffic_ns < TRAFFIC_TAIL ? now + SECOND : SLEEP_FOREVER;
     }
-    u64 device = netif_tick(now);
-    return MIN(MIN(device, delack_tick(now)), MIN(tcp_tick_ns, slow_tick_ns));
+    u64 device = netif_tick(now), tcp = MIN(delack_tick(now), recovery_tick(now));
+    return MIN(MIN(device, tcp), MIN(tcp_tick_ns, slow_tick_ns));
 }
 
 static void worker_main(void *arg)

@@ -4,6 +4,7 @@
 #include "net/channel.h"
 #include "net/hold.h"
 #include "net/interface.h"
+#include "net/recovery.h"
 #include "net/refer.h"
 #include "net/transmit.h"
 
@@ -337,6 +338,7 @@ static int show_moka(struct seq *s, void *arg)
     netif_show(s);
     transmit_show(s);
     refer_show(s);
+    recovery_show(s);
     return 0;
 }
 

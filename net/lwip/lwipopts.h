@@ -6,6 +6,8 @@
 #ifndef MOKA_NET_LWIPOPTS_H
 #define MOKA_NET_LWIPOPTS_H
 
+#include "recovery_state.h"
+
 #define NO_SYS               1
 #define SYS_LIGHTWEIGHT_PROT 0
 #define LWIP_NETCONN         0
@@ -54,7 +56,8 @@
 #define LWIP_MULTICAST_TX_OPTIONS     1
 #define LWIP_IGMP                     1
 
-/* TCP: windows of 1 MiB with scaling (RFC 7323), selective acknowledgements sent (RFC 2018). */
+/* TCP: windows of 1 MiB with scaling (RFC 7323), selective acknowledgements sent (RFC 2018; used:
+ * recovery.c). */
 #define TCP_MSS                    1460
 #define LWIP_WND_SCALE             1
 #define TCP_RCV_SCALE              5
@@ -97,10 +100,30 @@
 
 unsigned net_random(void);
 struct pbuf;
+struct tcp_pcb;
+struct tcp_seg;
+struct tcp_hdr;
 
 /* Initial sequence numbers nobody can guess (RFC 6528). */
 #define LWIP_HOOK_TCP_ISN(local_ip, local_port, remote_ip, remote_port) net_random()
-#define LWIP_HOOK_TCP_FIND(src, dest)                                   NULL
+/* The connection that a segment with these ports is for, if its channel told; NULL: search (channel.c). */
+struct tcp_pcb *net_tcp_find(u16 remote_port, u16 local_port);
+#define LWIP_HOOK_TCP_FIND(src, dest) net_tcp_find(src, dest)
+/* Loss recovery: recovery.c. */
+/* A segment came for pcb. Its options lie behind header, the first first_len bytes of len, and at rest. */
+int recovery_input(struct tcp_pcb *pcb, const struct tcp_hdr *header, u32 len, u32 first_len, const u8 *rest);
+/* seg is acknowledged, and goes. */
+void recovery_arrived(struct tcp_pcb *pcb, struct tcp_seg *seg);
+/* The acknowledgement has been dealt with. */
+void recovery_acknowledged(struct tcp_pcb *pcb);
+/* Sends what was lost again; how far beyond what is acknowledged others may lie, in bytes. */
+u32 recovery_window(struct tcp_pcb *pcb);
+/* seg leaves. */
+void recovery_sent(struct tcp_pcb *pcb, struct tcp_seg *seg);
+/* What pcb had sent is given up. */
+void recovery_forget(struct tcp_pcb *pcb);
+#define LWIP_HOOK_TCP_INPACKET_PCB(pcb, hdr, len, len1, opt2, p)                                             \
+    recovery_input(pcb, hdr, len, (opt2) ? (len1) : (len), opt2)
 /* Bytes that are sent without a copy, the next len of source: refer.c. */
 struct pbuf *refer_next(const void *source, unsigned len);
 #define LWIP_HOOK_TCP_REFER(source, len) refer_next(source, len)
