@@ -603,16 +603,13 @@ static void probe(struct tcp_pcb *pcb, u64 now)
 {
     struct tcp_recovery *r = &pcb->recovery;
     u32 before = pcb->snd_nxt;
-    struct tcp_seg *last = pcb->unacked;
     counters.probes++;
     r->probing = r->extra = true;
     tcp_output(pcb);
     r->extra = false;
     r->probe_is_old = pcb->snd_nxt == before;
-    while (last->next)
-        last = last->next;
     if (r->probe_is_old)
-        tcp_resend(pcb, last);
+        tcp_resend(pcb, r->last);
     r->probe_end = pcb->snd_nxt;
     r->rto_from_ns = now;
     arm_rto(pcb);

@@ -9,6 +9,8 @@
 #include "kernel/base/types.h"
 #include "net/cubic.h"
 
+struct tcp_seg;
+
 struct sent_segment {
     u64 at_ns; /* when it left last; 0: never */
     u8 marks;  /* MARK_* of recovery.c */
@@ -24,6 +26,8 @@ enum recovery_phase { R_OPEN, R_RECOVERY, R_LOSS };
 enum recovery_timer { R_NONE, R_REORDER, R_PROBE, R_RTO };
 
 struct tcp_recovery {
+    struct tcp_seg *last; /* on `unacked`, while there is any */
+
     /* The timer: in the tree under queued_ns, which is never later than due_ns. */
     struct tree_node node;
     bool queued;
