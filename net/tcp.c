@@ -423,6 +423,8 @@ static s64 wait_writable(struct inet_socket *s, u32 flags, u64 deadline, bool ag
         again = false;
         if (err)
             return err;
+        if (s->state == S_ESTABLISHED && !(flags & SOCKET_DONTWAIT)) /* what is held back makes room, too */
+            tcp_output(s->tcp);
         err = inet_wait(s, flags, deadline);
     }
 }
@@ -453,9 +455,9 @@ static void send_full(struct tcp_pcb *pcb)
     tcp_set_flags(pcb, no_delay);
 }
 
-/* Queues n bytes: how many, or why none. */
+/* Queues n bytes: how many, or why none. cork: what is not a full segment stays. more: the call has more. */
 static s64 write_bytes(struct inet_socket *s, struct source from, size_t n, u32 flags, u64 deadline,
-                       bool more)
+                       bool cork, bool more)
 {
     size_t done = 0;
     s64 room = 0;
@@ -463,12 +465,12 @@ static s64 write_bytes(struct inet_socket *s, struct source from, size_t n, u32 
     core_enter();
     while (done < n && (room = wait_writable(s, flags, deadline, full)) > 0) {
         size_t k = MIN(n - done, (size_t)room);
-        err_t err = queue(s->tcp, &from, k, more || done + k < n ? TCP_WRITE_FLAG_MORE : 0);
+        err_t err = queue(s->tcp, &from, k, cork || more || done + k < n ? TCP_WRITE_FLAG_MORE : 0);
         full = err != ERR_OK;
         done += full ? 0 : k;
-        if (!more || full)
+        if (full || !(cork || more))
             hold_or_send(s);
-        else if (from.pages)
+        else if (!more)
             send_full(s->tcp);
         if (full && !s->tcp->unsent && !s->tcp->unacked) { /* nothing on its way: no room will come */
             room = -ENOBUFS;
@@ -487,7 +489,7 @@ static ssize_t send_segments(struct inet_socket *s, struct socket_message *m)
     u64 deadline = socket_deadline(s->base.send_timeout_ns);
     bool cork = m->flags & SOCKET_MORE || inet_option(s, 6, 3);
     if (m->it->pages && m->it->left >= REFER_MIN)
-        return write_bytes(s, (struct source){.pages = m->it}, m->it->left, m->flags, deadline, cork);
+        return write_bytes(s, (struct source){.pages = m->it}, m->it->left, m->flags, deadline, cork, false);
     u8 small[CHUNK_SMALL], *bytes = m->it->left <= CHUNK_SMALL ? small : kmalloc(CHUNK);
     size_t room = bytes == small ? CHUNK_SMALL : CHUNK;
     ssize_t done = 0, n = 0;
@@ -499,7 +501,7 @@ static ssize_t send_segments(struct inet_socket *s, struct socket_message *m)
             n = -EFAULT;
             break;
         }
-        n = write_bytes(s, (struct source){.bytes = bytes}, got, m->flags, deadline, cork || m->it->left);
+        n = write_bytes(s, (struct source){.bytes = bytes}, got, m->flags, deadline, cork, m->it->left);
         if (n > 0)
             done += n;
         n = n == got ? 0 : n < 0 ? n : -EAGAIN;

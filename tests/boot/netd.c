@@ -7,6 +7,7 @@
  *     G N          sends N bytes of the pattern that netlib.py knows, then closes
  *     S N          takes N bytes, answers "CRC32\n"
  *     P WAY        sends "a", passes a while in a way (pieces()), sends "b", then closes
+ *     C N PIECE    sends N bytes of the pattern, PIECE at a time, with TCP_CORK; closes a second later
  *     T N          N times: sends "header ", then "body\n", then takes a byte
  *     F WAY N AT   sends N bytes of a file in memory by sendfile(), from AT on (the pattern, too) in a way
  *                  (send_file()), then "\nSENT EAGAINS UNACKNOWLEDGED\n"
@@ -174,6 +175,23 @@ static void pieces(int fd, const char *way)
     send_all(fd, "b", 1);
 }
 
+static void corked(int fd, const char *words)
+{
+    int on = 1;
+    char *end;
+    long n = strtol(words, &end, 10), piece = strtol(end, NULL, 10), at = 0;
+    setsockopt(fd, IPPROTO_TCP, TCP_CORK, &on, sizeof(on));
+    while (at < n && piece > 0) {
+        long k = PATTERN - at % PATTERN;
+        k = k < piece ? k : piece;
+        k = k < n - at ? k : n - at;
+        if (send_all(fd, pattern + at % PATTERN, k))
+            return;
+        at += k;
+    }
+    sleep(1);
+}
+
 static void twice(int fd, long n)
 {
     char byte;
@@ -330,6 +348,8 @@ static void *serve(void *arg)
         take(fd, atol(line + 1));
     else if (line[0] == 'P')
         pieces(fd, line + 2);
+    else if (line[0] == 'C')
+        corked(fd, line + 1);
     else if (line[0] == 'T')
         twice(fd, atol(line + 1));
     else if (line[0] == 'F')
