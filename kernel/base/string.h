@@ -9,6 +9,12 @@ void *memcpy(void *restrict dst, const void *restrict src, size_t n);
 void *memmove(void *dst, const void *src, size_t n);
 void *memset(void *dst, int c, size_t n);
 int memcmp(const void *a, const void *b, size_t n);
+/* The compiler may do in place what concerns few bytes, as many as it knows: -ffreestanding forbids it to
+ * think of these by themselves. */
+#define memcpy(...)  __builtin_memcpy(__VA_ARGS__)
+#define memmove(...) __builtin_memmove(__VA_ARGS__)
+#define memset(...)  __builtin_memset(__VA_ARGS__)
+#define memcmp(...)  __builtin_memcmp(__VA_ARGS__)
 void *memchr(const void *s, int c, size_t n);
 void *memrchr(const void *s, int c, size_t n);
 size_t strlen(const char *s);
