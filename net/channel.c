@@ -4,6 +4,7 @@
 #include "lwip/priv/tcp_priv.h"
 #include "net/datagram.h"
 #include "net/hold.h"
+#include "net/template.h"
 #include "net/transmit.h"
 
 #define BATCH       64u  /* frames that wait for the batch's end, at most */
@@ -33,6 +34,7 @@ static struct batch {
     struct net_buf *first, *last;
     u32 count;
     bool datagrams; /* some of these may be */
+    bool others;    /* some are neither segments nor datagrams */
     struct channel *urgent;
 } batches[NET_PAIRS_MAX];
 
@@ -315,6 +317,7 @@ void channel_deliver(u32 queue, struct net_buf *frame)
         batch->first = frame;
     batch->last = frame;
     batch->datagrams |= protocol != FLOW_TCP;
+    batch->others |= protocol != FLOW_TCP && protocol != FLOW_UDP;
     if (++batch->count >= BATCH)
         channel_batch_end(queue);
 }
@@ -331,6 +334,9 @@ void channel_batch_end(u32 queue)
     batch->count = 0;
     batch->datagrams = false;
     core_enter();
+    if (batch->others) /* routes, neighbours */
+        template_forget_all();
+    batch->others = false;
     core_traffic();
     transmit_reclaim();
     input_all(frames, NULL);

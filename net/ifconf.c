@@ -6,6 +6,7 @@
 #include "net/interface.h"
 #include "net/recovery.h"
 #include "net/refer.h"
+#include "net/template.h"
 #include "net/transmit.h"
 
 #define SIOCGIFNAME    0x8910u
@@ -334,6 +335,7 @@ static int show_moka(struct seq *s, void *arg)
 {
     channel_show(s);
     datagram_show(s);
+    template_show(s);
     hold_show(s);
     netif_show(s);
     transmit_show(s);

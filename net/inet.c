@@ -1,6 +1,7 @@
 /* What TCP and UDP sockets share. */
 #include "net/channel.h"
 #include "net/direct.h"
+#include "net/template.h"
 
 #include "lwip/netif.h"
 
@@ -193,7 +194,6 @@ int inet_address(const struct inet_socket *s, const struct socket_address *a, ip
 void inet_to_linux(const struct inet_socket *s, const ip_addr_t *ip, u16 port, struct socket_address *out)
 {
     bool v4 = IP_IS_V4(ip) && !IP_IS_ANY_TYPE_VAL(*ip);
-    memset(out, 0, sizeof(*out));
     if (s->base.family == AF_INET) {
         struct sockaddr_v4 sa = {AF_INET, lwip_htons(port), v4 ? ip4_addr_get_u32(ip_2_ip4(ip)) : 0, {0}};
         out->len = sizeof(sa);
@@ -379,6 +379,7 @@ static void apply(struct inet_socket *s)
         tcp_apply_options(s);
     if (s->udp)
         udp_apply_options(s);
+    template_renew(s);
 }
 
 static int set_v6only(struct inet_socket *s, s32 number)

@@ -80,6 +80,8 @@ struct inet_socket {
     struct list delack_link;
     ip_addr_t local, remote;
     u16 local_port, remote_port;
+    u64 identity; /* changes with whatever its datagrams' headers depend on (template.h) */
+    u64 applied;  /* base.flags as the control block has them (udp.c) */
     bool v6only;
     s32 options[INET_OPTIONS]; /* as option_table of inet.c says */
 };

@@ -15,6 +15,7 @@
 #include "lwip/snmp.h"
 #include "net/channel.h"
 #include "net/datagram.h"
+#include "net/template.h"
 #include "net/transmit.h"
 #include "virtio/net.h"
 
@@ -235,6 +236,7 @@ static void on_tx_room(struct net_device *dev, u32 queue)
 static void on_link(struct net_device *dev)
 {
     core_enter();
+    template_forget_all();
     if (__atomic_load_n(&dev->link_up, __ATOMIC_RELAXED))
         netif_set_link_up(&interface);
     else
@@ -259,6 +261,7 @@ void net_dhcp_option(unsigned option, unsigned len, struct pbuf *p, unsigned off
 static void on_status(struct netif *netif)
 {
     datagram_forget_all();
+    template_forget_all();
     if (!ip4_addr_isany_val(*netif_ip4_addr(netif)))
         core_kick();
     waitq_wake_all(&address_changed, 0);

@@ -10,6 +10,7 @@
 #include "mm/phys/phys.h"
 #include "net/core.h"
 #include "net/refer.h"
+#include "net/template.h"
 
 #define POOL_MAX    512u  /* frames at most */
 #define POOL_KEEP   256u  /* frames that stay when they are not needed */
@@ -389,6 +390,7 @@ err_t transmit_frame(struct netif *netif, struct pbuf *p)
     struct segment s;
     bool large = p->tot_len > SMALL && can_refer(p);
     u64 now = core_traffic();
+    template_see(p->payload, p->len);
     if (large && parse(p->payload, p->len, p->tot_len, &s) &&
         join(p, &s, s.v6 ? NET_TX_TSO6 : NET_TX_TSO4, now))
         return ERR_OK;
@@ -406,6 +408,39 @@ err_t transmit_frame(struct netif *netif, struct pbuf *p)
     }
     if (device->offloads & NET_TX_CSUM)
         offload_checksum(f, large ? p->payload : f->bytes, large ? p->len : p->tot_len, p->tot_len);
+    push(f);
+    return ERR_OK;
+}
+
+/* By the device, if it can. */
+static void finish_checksum(struct net_offload *o, u8 *frame, u32 len, u32 transport)
+{
+    if (device->offloads & NET_TX_CSUM) {
+        counters.checksums++;
+        *o = (struct net_offload){.flags = NET_NEEDS_CSUM, .csum_start = transport, .csum_offset = 6};
+        return;
+    }
+    u16 sum = inet_chksum(frame + transport, len - transport);
+    if (!sum)
+        sum = 0xffff; /* 0 says that there is none (RFC 768) */
+    memcpy(frame + transport + 6, &sum, sizeof(sum));
+}
+
+err_t transmit_datagram(struct pbuf *p, u32 transport, u64 now)
+{
+    push_pending();
+    struct frame *f = get();
+    if (!f)
+        return ERR_MEM;
+    assign(f, p->payload, p->len, p->len, now);
+    finish_checksum(&f->tx.offload, p->payload, p->len, transport);
+    if (p->len > SMALL) {
+        refer(f, p, 0);
+    } else {
+        memcpy(f->bytes, p->payload, p->len);
+        add(f, f->bytes, p->len);
+        counters.copied++;
+    }
     push(f);
     return ERR_OK;
 }

@@ -28,6 +28,9 @@
 void transmit_init(struct net_device *dev, struct netif *netif);
 /* netif->linkoutput: p is a frame with its Ethernet header. ERR_MEM: too many are under way. */
 err_t transmit_frame(struct netif *netif, struct pbuf *p);
+/* The same of a datagram in one piece, now. Its checksum stands at transport + 6, where the pseudo-header's
+ * sum does: the rest is added here, or by the device. */
+err_t transmit_datagram(struct pbuf *p, u32 transport, u64 now_ns);
 /* A queue that was full has room: what waited for it goes. */
 void transmit_room(u32 queue);
 void transmit_flush(void);

@@ -3,6 +3,7 @@
 #include "lwip/mld6.h"
 #include "lwip/netif.h"
 #include "net/inet.h"
+#include "net/template.h"
 
 #define DATAGRAM_MAX 65507u
 
@@ -17,6 +18,7 @@ static void on_datagram(void *arg, struct udp_pcb *pcb, struct pbuf *p, const ip
 void udp_apply_options(struct inet_socket *s)
 {
     struct udp_pcb *pcb = s->udp;
+    s->applied = __atomic_load_n(&s->base.flags, __ATOMIC_RELAXED);
     if (socket_flag(&s->base, LINUX_SO_REUSEADDR) || socket_flag(&s->base, LINUX_SO_REUSEPORT))
         ip_set_option(pcb, SOF_REUSEADDR);
     if (socket_flag(&s->base, LINUX_SO_BROADCAST))
@@ -54,6 +56,7 @@ static int bind_locked(struct inet_socket *s, ip_addr_t *ip, u16 port)
         return err;
     udp_apply_options(s);
     err_t bound = udp_bind(s->udp, ip, port);
+    template_renew(s);
     datagram_forget_port(s->udp->local_port);
     return inet_errno(bound);
 }
@@ -96,6 +99,7 @@ static int disconnect(struct inet_socket *s)
     core_enter();
     if (s->udp) {
         udp_disconnect(s->udp);
+        template_renew(s);
         datagram_forget_port(s->udp->local_port);
     }
     s->state = S_FRESH;
@@ -118,6 +122,7 @@ static int connect_locked(struct inet_socket *s, ip_addr_t *ip, u16 port)
     if (ip_addr_isany(&s->udp->local_ip))
         ip_addr_copy(s->udp->local_ip, *from); /* connect(2) fixes the source address, too */
     datagram_forget_port(s->udp->local_port);
+    template_renew(s);
     s->remote = *ip;
     s->remote_port = port;
     s->state = S_ESTABLISHED;
@@ -142,57 +147,81 @@ static int udp_connect_op(struct socket *base, const struct socket_address *a, u
 
 /* ---- sending ---- */
 
-static int send_locked(struct inet_socket *s, struct pbuf *p, ip_addr_t *ip, u16 port)
+static int send_by_lwip(struct inet_socket *s, struct pbuf *p, ip_addr_t *ip, u16 port)
 {
-    int err = s->error ? inet_take_error(s) : bind_any(s);
+    int err = bind_any(s);
     if (err)
         return err;
-    udp_apply_options(s);
-    prepare_target(ip);
+    if (s->applied != __atomic_load_n(&s->base.flags, __ATOMIC_RELAXED))
+        udp_apply_options(s);
+    template_begin(s, ip);
     err_t sent = udp_sendto(s->udp, p, ip, port);
+    template_end();
     return sent == ERR_VAL ? -EACCES : sent == ERR_MEM ? -ENOBUFS : inet_errno(sent);
 }
 
-static int target_of(struct inet_socket *s, const struct socket_message *m, ip_addr_t *ip, u16 *port)
+/* p: the datagram's bytes; to: where, or NULL, where s is connected to. core held. */
+static int send_locked(struct inet_socket *s, struct pbuf *p, const ip_addr_t *to, u16 port)
 {
+    ip_addr_t ip;
+    if (s->error)
+        return inet_take_error(s);
+    if (!to && s->state != S_ESTABLISHED)
+        return -EDESTADDRREQ;
+    ip = to ? *to : s->remote;
+    port = to ? port : s->remote_port;
+    int err = template_send(s, p, &ip, port);
+    if (err <= 0)
+        return err;
+    prepare_target(&ip);
+    return send_by_lwip(s, p, &ip, port);
+}
+
+/* The message's bytes, with room for headers before them. lwIP's allocator is the kernel's: no core. */
+static int read_message(struct socket_message *m, struct pbuf **out)
+{
+    size_t len = m->it->left;
+    struct pbuf *p = pbuf_alloc(PBUF_TRANSPORT, len, PBUF_RAM);
+    if (!p)
+        return -ENOBUFS;
+    *out = p;
+    return len && iov_from(m->it, p->payload, len) != (ssize_t)len ? -EFAULT : 0;
+}
+
+/* May it be sent, and where to? *port 0: where s is connected to. */
+static int check_message(struct inet_socket *s, const struct socket_message *m, ip_addr_t *ip, u16 *port)
+{
+    *port = 0;
+    if (m->it->left > DATAGRAM_MAX)
+        return -EMSGSIZE;
+    if (m->flags & SOCKET_OOB)
+        return -EOPNOTSUPP;
     if (m->address && m->address->len) {
         int err = inet_address(s, m->address, ip, port);
-        return err ? err : *port ? 0 : -EINVAL;
+        if (err || !*port)
+            return err ? err : -EINVAL;
+    } else if (__atomic_load_n(&s->state, __ATOMIC_RELAXED) != S_ESTABLISHED) {
+        return -EDESTADDRREQ;
     }
-    core_enter();
-    bool connected = s->state == S_ESTABLISHED;
-    *ip = s->remote;
-    *port = s->remote_port;
-    core_leave();
-    return connected ? 0 : -EDESTADDRREQ;
+    return __atomic_load_n(&s->send_shut, __ATOMIC_RELAXED) ? -EPIPE : 0;
 }
 
 static ssize_t udp_send_op(struct socket *base, struct socket_message *m)
 {
     struct inet_socket *s = inet_of(base);
     size_t len = m->it->left;
+    struct pbuf *p = NULL;
     ip_addr_t ip;
     u16 port;
-    if (len > DATAGRAM_MAX)
-        return -EMSGSIZE;
-    if (m->flags & SOCKET_OOB)
-        return -EOPNOTSUPP;
-    int err = target_of(s, m, &ip, &port);
+    int err = check_message(s, m, &ip, &port);
     if (err)
         return err;
-    if (s->send_shut)
-        return -EPIPE;
-    core_enter();
-    struct pbuf *p = pbuf_alloc(PBUF_TRANSPORT, len, PBUF_RAM);
-    core_leave();
-    if (!p)
-        return -ENOBUFS;
-    if (len && iov_from(m->it, p->payload, len) != (ssize_t)len)
-        err = -EFAULT;
+    err = read_message(m, &p);
     core_enter();
     if (!err)
-        err = send_locked(s, p, &ip, port);
-    pbuf_free(p);
+        err = send_locked(s, p, port ? &ip : NULL, port);
+    if (p)
+        pbuf_free(p);
     core_leave();
     return err ? err : (ssize_t)len;
 }

@@ -3,20 +3,26 @@
  * both. Control: a connection to TCP port 7777 (one at a time); each line is a command, and gets one line as
  * its answer: "ok", a value, or "error NUMBER". N: one of the test's own numbers for sockets, 0 to 63.
  *
- *     socket N 4|6             bind N ADDRESS PORT      connect N ADDRESS PORT    disconnect N
- *     set N OPTION VALUE       close N                  shut N HOW                error N
- *     recv N SIZE FLAGS MS     one datagram: "LENGTH CRC32-OF-WHAT-CAME FLAGS-SET ADDRESS PORT". FLAGS:
- * letters: p MSG_PEEK, t MSG_TRUNC, d MSG_DONTWAIT, else it waits for MS milliseconds many N COUNT recvmmsg()
- * without waiting: the lengths poll N MS                events, of POLLIN and POLLERR wait N MS the same by
- * epoll, edge-triggered, from one `wait` to the next bytes N                  FIONREAD send N ADDRESS PORT
- * TEXT drain N                  reads all there is: "COUNT FIRST LAST ORDERED"; datagrams begin with a number
- * of 4 bytes, big-endian; ORDERED: each number is the one before it and 1 sleep MS moka the length of
- * /proc/net/moka and, behind the line, it; 0 on Linux memory                   MemFree in KiB quit ends the
- * program
+ *     socket N 4|6            bind N ADDRESS PORT     connect N ADDRESS PORT     disconnect N
+ *     set N OPTION VALUE      close N                 shut N HOW                 error N
+ *     recv N SIZE FLAGS MS    one datagram: "LENGTH CRC32-OF-WHAT-CAME FLAGS ADDRESS PORT"; FLAGS: letters,
+ *                             p MSG_PEEK, t MSG_TRUNC, d MSG_DONTWAIT, else it waits for MS milliseconds
+ *     many N COUNT            recvmmsg() without waiting: how many, and their lengths
+ *     poll N MS               events, of POLLIN and POLLERR
+ *     wait N MS               the same by epoll, edge-triggered, from one `wait` to the next
+ *     bytes N                 FIONREAD
+ *     send N ADDRESS PORT LENGTH   bytes of 'u'; ADDRESS "-": where N is connected to
+ *     drain N                 reads all there is: "COUNT FIRST LAST ORDERED"; datagrams begin with a number
+ *                             of 4 bytes, big-endian; ORDERED: each number is the one before it and 1
+ *     sleep MS
+ *     moka                    the length of /proc/net/moka and, behind the line, it; 0 on Linux
+ *     memory                  MemFree in KiB
+ *     quit                    ends the program
  */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdint.h>
@@ -45,14 +51,24 @@ static uint32_t crc32_of(const char *p, size_t len)
     return ~crc;
 }
 
-/* An IPv6 address may have a zone, the number of an interface; an IPv6 socket takes IPv4 ones, too. */
+/* The first interface that is not the loopback's. */
+static unsigned outward(void)
+{
+    char name[IFNAMSIZ];
+    for (unsigned i = 1; i < 99; i++)
+        if (if_indextoname(i, name) && strcmp(name, "lo"))
+            return i;
+    return 0;
+}
+
+/* A link-local IPv6 address is one outside; an IPv6 socket takes IPv4 ones, too. */
 static socklen_t address_of(int fd, const char *text, int port, struct sockaddr_storage *a)
 {
     struct sockaddr_in6 *six = (void *)a;
     struct sockaddr_in *four = (void *)a;
     int family = 0;
     socklen_t len = sizeof(family);
-    char plain[64], *zone;
+    char plain[64];
     memset(a, 0, sizeof(*a));
     getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &len);
     if (family == AF_INET) {
@@ -62,10 +78,7 @@ static socklen_t address_of(int fd, const char *text, int port, struct sockaddr_
         return sizeof(*four);
     }
     snprintf(plain, sizeof(plain), strchr(text, ':') ? "%s" : "::ffff:%s", text);
-    if ((zone = strchr(plain, '%'))) {
-        *zone = 0;
-        six->sin6_scope_id = atoi(zone + 1);
-    }
+    six->sin6_scope_id = strncmp(plain, "fe80", 4) ? 0 : outward();
     six->sin6_family = AF_INET6;
     six->sin6_port = htons(port);
     inet_pton(AF_INET6, plain, &six->sin6_addr);
@@ -170,7 +183,9 @@ static int set(int fd, const char *option, int value)
     } all[] = {{"rcvbuf", SOL_SOCKET, SO_RCVBUF},
                {"reuseaddr", SOL_SOCKET, SO_REUSEADDR},
                {"reuseport", SOL_SOCKET, SO_REUSEPORT},
-               {"v6only", IPPROTO_IPV6, IPV6_V6ONLY}};
+               {"v6only", IPPROTO_IPV6, IPV6_V6ONLY},
+               {"ttl", IPPROTO_IP, IP_TTL},
+               {"tos", IPPROTO_IP, IP_TOS}};
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
         if (!strcmp(option, all[i].name))
             return setsockopt(fd, all[i].level, all[i].number, &value, sizeof(value));
@@ -204,6 +219,12 @@ static long number_of(int fd, const char *what)
     return getsockopt(fd, SOL_SOCKET, SO_ERROR, &value, &len) ? -1 : value;
 }
 
+static long give(int fd, size_t length, const struct sockaddr *to, socklen_t len)
+{
+    memset(bytes, 'u', BUFFER);
+    return length > BUFFER ? -1 : sendto(fd, bytes, length, 0, to, to ? len : 0);
+}
+
 static void command(char **w, char *out, size_t room)
 {
     struct sockaddr_storage a;
@@ -225,7 +246,7 @@ static void command(char **w, char *out, size_t room)
     else if (!strcmp(w[0], "shut"))
         value = shutdown(fd, atoi(w[2]));
     else if (!strcmp(w[0], "send"))
-        value = sendto(fd, w[4], strlen(w[4]), 0, len ? (void *)&a : NULL, len);
+        value = give(fd, atoi(w[4]), *w[2] == '-' ? NULL : (void *)&a, len);
     else if (!strcmp(w[0], "sleep"))
         value = usleep(n * 1000);
     if (!strcmp(w[0], "recv"))

@@ -475,8 +475,7 @@ s64 sys_recvfrom(int fd, void *buf, u64 len, u32 flags, void *uaddr, u32 *ulen)
     struct file *f = socket_get(fd, &err);
     if (!f)
         return err;
-    if (uaddr)
-        memset(&a, 0, sizeof(a));
+    a.len = 0;
     err = user_buf_init(&it, &iov, buf, MIN(len, 0x7ffff000UL));
     s64 n = err ? err : receive_message(f, &m);
     if (n >= 0 && uaddr)
