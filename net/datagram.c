@@ -43,8 +43,8 @@ void datagram_init(u32 buffers)
 static bool sum_good(const u8 *ip, const u8 *udp, u32 len)
 {
     bool v6 = udp - ip != FLOW_IPV4;
-    u32 sum = net_checksum(ip + (v6 ? 8 : 12), v6 ? 32 : 8) + net_checksum(udp, len) + lwip_htons(FLOW_UDP) +
-              lwip_htons(len);
+    u32 addresses = v6 ? net_checksum_words(ip + 8, 8) : net_checksum_words(ip + 12, 2);
+    u32 sum = addresses + net_checksum(udp, len) + __builtin_bswap16(FLOW_UDP) + __builtin_bswap16(len);
     sum = (sum & 0xffff) + (sum >> 16);
     return (sum & 0xffff) + (sum >> 16) == 0xffff;
 }
@@ -161,7 +161,7 @@ static bool good(struct net_buf *frame)
 {
     u32 header = header_len(frame);
     const u8 *ip = frame->data + FLOW_ETHERNET, *udp = frame->data + header;
-    if (header == FLOW_ETHERNET + FLOW_IPV4 && net_checksum(ip, FLOW_IPV4) != 0xffff)
+    if (header == FLOW_ETHERNET + FLOW_IPV4 && net_checksum_words(ip, FLOW_IPV4 / 4) != 0xffff)
         return false;
     bool checked = frame->offload.flags & CHECKED || !(udp[6] | udp[7]);
     if (!checked && !sum_good(ip, udp, frame->len - header))

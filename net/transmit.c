@@ -30,12 +30,12 @@ struct flow {
 };
 
 struct frame {
-    struct net_tx tx; /* first */
+    struct net_tx tx;    /* first */
+    u8 bytes[FRAME_MAX]; /* the whole frame, or a copy of its headers; just behind tx.header */
     struct frame *next;
     struct flow *flow;
     struct pbuf *held[NET_TX_SEGS_MAX]; /* lwIP's buffers that the device reads */
     u32 held_count;
-    u8 bytes[FRAME_MAX]; /* the whole frame, or a copy of its headers */
 };
 
 /* A TCP segment's parts within a frame's first buffer. */

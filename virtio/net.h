@@ -71,9 +71,11 @@ struct net_tx {
     struct net_offload offload;
     u16 seg_count;
     bool lazy; /* `done` may come as late as the next net_send: costs no interrupt */
-    u8 header[12];
     struct vq_buf bufs[1 + NET_TX_SEGS_MAX]; /* [0] is the driver's; the frame is in [1 .. seg_count] */
+    u8 unused[4];
+    u8 header[12]; /* if bufs[1] begins just behind, at &tx[1], that is one piece for the device */
 };
+_Static_assert(sizeof(struct net_tx) % 8 == 0, "nothing lies between the header and what follows it");
 
 struct net_device {
     u8 mac[6];

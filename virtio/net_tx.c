@@ -79,13 +79,19 @@ static void push(struct net_tx_queue *q, struct net_tx *tx)
 {
     memset(tx->header, 0, sizeof(tx->header));
     memcpy(tx->header, &tx->offload, sizeof(tx->offload));
-    tx->bufs[0] = (struct vq_buf){virt_to_phys(tx->header), NET_HEADER_SIZE};
-    vq_push(q->vq, tx->bufs, 1 + tx->seg_count, 0, tx);
+    struct vq_buf *header = &tx->bufs[0], *first = &tx->bufs[1];
+    *header = (struct vq_buf){virt_to_phys(tx->header), NET_HEADER_SIZE};
     q->in_flight++;
     q->urgent += !tx->lazy;
     q->frames++;
     for (u32 i = 1; i <= tx->seg_count; i++)
         q->bytes += tx->bufs[i].len;
+    if (first->paddr == header->paddr + NET_HEADER_SIZE) {
+        *first = (struct vq_buf){header->paddr, first->len + NET_HEADER_SIZE};
+        vq_push(q->vq, first, tx->seg_count, 0, tx);
+    } else {
+        vq_push(q->vq, header, 1 + tx->seg_count, 0, tx);
+    }
 }
 
 int net_send(struct net_device *dev, u32 queue, struct net_tx *tx, bool more)
