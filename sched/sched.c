@@ -135,7 +135,8 @@ void (*sched_idle_hook)(bool idle);
 static inline void switch_to(struct runqueue *rq, struct thread *prev, struct thread *next, bool prev_idle)
 {
     PUBLISH(rq->switches, rq->switches + 1);
-    PUBLISH(next->on_cpu, 1);
+    /* Pairs with sched_kick: we say that it runs, then look at its return_work on the way to the program. */
+    __atomic_store_n(&next->on_cpu, 1, __ATOMIC_SEQ_CST);
     next->last_in_ns = rq->now;
     if (unlikely(prev_idle || next == rq->idle) && sched_idle_hook)
         sched_idle_hook(next == rq->idle);

@@ -179,6 +179,7 @@ static void free_table(pte_t *entry, u64 addr, struct tlb_batch *b)
 {
     pte_t e = pte_exchange(entry, (pte_t){0});
     tlb_note(b, addr, PAGE_SIZE); /* any address drops the cached upper levels */
+    b->tables = true;
     tlb_release_own(b, paddr_to_page(pte_paddr(e)));
 }
 

@@ -16,6 +16,11 @@
  *     ACTIVE --becomes quiet--> IDLE --initiators, by compare-and-exchange--> RANGE or STALE
  *     any of these three --becomes active, by exchange: flushes the range, or all--> ACTIVE
  *
+ * But when page tables are given up, everybody is disturbed. Whatever a CPU runs, it may speculatively walk
+ * the program's addresses by upper levels that it has cached (Intel SDM 3A, 4.10.2.3, 4.10.3), through a
+ * table that has become something else by then: it would keep what it finds there as a translation, or set an
+ * accessed bit.
+ *
  * Both sides are sequentially consistent: an initiator that finds it quiet changed the page table before the
  * CPU's exchange to ACTIVE, so either that exchange sees what the initiator wrote, or the initiator saw
  * ACTIVE.
@@ -130,21 +135,23 @@ static void wait_for_answers(struct tlb_request *r)
 }
 
 /* The CPUs that must be told now: to targets. Looks again for a while, because one that faults or changes
- * areas will soon wait for vm_lock, which the caller holds. Preemption off. */
-static u32 find_targets(u8 *targets, u64 start, u64 end, bool kernel)
+ * areas will soon wait for vm_lock, which the caller holds. all: no CPU can be left for later. Preemption
+ * off.
+ */
+static u32 find_targets(u8 *targets, u64 start, u64 end, bool all)
 {
     u32 self = cpu_id(), count = __atomic_load_n(&cpu_count, __ATOMIC_RELAXED), n = 0;
     for (u32 i = 0; i < count; i++)
         if (i != self && cpus[i] && __atomic_load_n(&cpus[i]->online, __ATOMIC_ACQUIRE))
             targets[n++] = i;
-    for (s32 looks = LOOKS; !kernel && n && looks > 0; looks -= n + 1)
+    for (s32 looks = LOOKS; !all && n && looks > 0; looks -= n + 1)
         for (u32 i = n; i > 0; i--)
             if (left_for_later(targets[i - 1], start, end))
                 targets[i - 1] = targets[--n];
     return n;
 }
 
-static void __attribute__((noinline)) flush_everywhere(u64 start, u64 end, bool kernel)
+static void __attribute__((noinline)) flush_everywhere(u64 start, u64 end, bool kernel, bool tables)
 {
     struct tlb_node nodes[CPU_MAX];
     struct tlb_request r = {.start = start, .end = end, .kernel = kernel, .waiter = current_thread()};
@@ -154,7 +161,7 @@ static void __attribute__((noinline)) flush_everywhere(u64 start, u64 end, bool 
         tlb_flush_all_local();
     else
         flush_local(start, end);
-    u32 others = r.pending = find_targets(targets, start, end, kernel);
+    u32 others = r.pending = find_targets(targets, start, end, kernel || tables);
     for (u32 i = 0; i < others; i++) {
         nodes[i].request = &r;
         send(targets[i], &nodes[i]);
@@ -166,7 +173,7 @@ static void __attribute__((noinline)) flush_everywhere(u64 start, u64 end, bool 
 
 void tlb_flush_kernel(void)
 {
-    flush_everywhere(0, 0, true);
+    flush_everywhere(0, 0, true, false);
 }
 
 void tlb_begin(struct tlb_batch *b)
@@ -175,6 +182,7 @@ void tlb_begin(struct tlb_batch *b)
     b->end = 0;
     b->next = NULL;
     b->run_count = 0;
+    b->tables = false;
     list_init(&b->own);
 }
 
@@ -232,9 +240,10 @@ void tlb_flush_noted(struct tlb_batch *b)
     if (__atomic_load_n(&cpu_count, __ATOMIC_RELAXED) == 1)
         flush_local(b->start, b->end);
     else
-        flush_everywhere(b->start, b->end, false);
+        flush_everywhere(b->start, b->end, false, b->tables);
     b->start = ~0UL;
     b->end = 0;
+    b->tables = false;
 }
 
 void tlb_free_collected(struct tlb_batch *b)

@@ -156,10 +156,25 @@ static void host_yield(void)
     usleep(1);
 }
 
+static __thread u32 interrupts;
+
 static void take_interrupts(void)
 {
-    if (__atomic_exchange_n(&tlb_pending[cpu_id()], 0, __ATOMIC_ACQUIRE))
-        tlb_handler(NULL);
+    if (!__atomic_exchange_n(&tlb_pending[cpu_id()], 0, __ATOMIC_ACQUIRE))
+        return;
+    interrupts++;
+    tlb_handler(NULL);
+}
+
+u32 host_interrupts(void)
+{
+    take_interrupts();
+    return interrupts;
+}
+
+void host_be_idle(bool idle)
+{
+    sched_idle_hook(idle);
 }
 
 void host_idle(void)

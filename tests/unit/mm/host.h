@@ -29,6 +29,10 @@ u8 *host_fetch(u64 addr, int *err);
 
 /* Takes interrupts while doing nothing. */
 void host_idle(void);
+/* From true to false this CPU is idle: it touches nothing of the program. */
+void host_be_idle(bool idle);
+/* Takes those that are there; how many this CPU has taken so far. */
+u32 host_interrupts(void);
 /* Lets the layer's worker threads do what they have to do. Single-threaded tests only. */
 void host_run_workers(void);
 

@@ -15,6 +15,7 @@
 #define FILE_PAGES   200
 #define CODE         0x7f0000000UL /* written and executed by all */
 #define CODE_PAGES   4
+#define TABLE        0x60000000UL /* alone in its 2 MiB, and in its page table */
 
 static struct vm_object memory, file;
 static pthread_barrier_t all_started;
@@ -129,6 +130,46 @@ static void use_file(u32 id)
         vm_object_punch(&memory, 0, ~0UL << PAGE_SHIFT);
 }
 
+/* Waits until all CPUs have come; they answer shoot-downs meanwhile. */
+static void meet(void)
+{
+    static u32 arrived;
+    u32 all = (__atomic_fetch_add(&arrived, 1, __ATOMIC_SEQ_CST) / CPUS + 1) * CPUS;
+    while (__atomic_load_n(&arrived, __ATOMIC_SEQ_CST) < all)
+        host_interrupts();
+}
+
+/*
+ * An idle CPU is left alone when pages go, and interrupted when a page table goes: it may still walk through
+ * that.
+ */
+static void disturb_idle_for_tables(u32 id)
+{
+    u64 at = TABLE, size = 4 * PAGE_SIZE;
+    if (!id)
+        CHECK(vm_map(at, size, VM_READ | VM_WRITE, VM_FIXED, NULL, 0, NULL) == (s64)at);
+    meet();
+    for (u64 page = 0; page < 4; page++)
+        set(at + page * PAGE_SIZE + id, 1);
+    meet();
+    u32 before = host_interrupts();
+    if (id)
+        host_be_idle(true);
+    meet();
+    if (!id)
+        CHECK(!vm_discard(at + PAGE_SIZE, PAGE_SIZE));
+    meet();
+    CHECK(host_interrupts() == before);
+    meet();
+    if (!id)
+        CHECK(!vm_unmap(at, size));
+    meet();
+    CHECK(host_interrupts() == before + (id ? 1 : 0));
+    if (id)
+        host_be_idle(false);
+    meet();
+}
+
 static void *run(void *arg)
 {
     u32 id = (u64)arg;
@@ -139,6 +180,7 @@ static void *run(void *arg)
     if (!id)
         vm_cpus_started();
     pthread_barrier_wait(&all_started);
+    disturb_idle_for_tables(id);
     for (u32 i = 0; i < rounds; i++) {
         use_common(id, mine);
         use_own(OWN + id * OWN_SIZE);
