@@ -224,6 +224,13 @@ $(B)/tests/unit/base: tests/unit/base/test_base.c tests/unit/base/kernel_side.c 
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(HOST_TEST_CFLAGS) -Wno-format-security $(filter tests/%.c,$^) kernel/base/tree.c -o $@
 
+# Clocks and the local APIC on a CPU that tests/unit/arch/machine.c plays.
+UNIT_TESTS += $(B)/tests/unit/arch-clock
+$(B)/tests/unit/arch-clock: tests/unit/arch/test_clock.c tests/unit/arch/machine.c $(addprefix kernel/arch/x86_64/,clock.c kvmclock.c lapic.c) \
+		tests/unit/arch/machine.h $(wildcard kernel/arch/x86_64/*.h tests/unit/arch/shim/*/*/*/*.h)
+	@mkdir -p $(@D)
+	$(call say,CC)$(CC) -Itests/unit/arch/shim -Itests/unit/arch $(HOST_TEST_CFLAGS) -fno-builtin -fno-strict-aliasing -pthread $(filter %.c,$^) -o $@
+
 UNIT_TESTS += $(B)/tests/unit/net-checksum
 $(B)/tests/unit/net-checksum: tests/unit/net/test_checksum.c net/checksum.c net/checksum.h
 	@mkdir -p $(@D)

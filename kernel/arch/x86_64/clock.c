@@ -15,11 +15,13 @@
 #include "kernel/base/printf.h"
 #include "kernel/base/string.h"
 
-#define SHIFT            32
-#define STEP_NS          1000UL
-#define APIC_HZ_QEMU     1000000000UL /* TCG's and KVM's APIC timer counts nanoseconds */
-#define CALIBRATE_NS     400000UL
-#define CPUID1C_DEADLINE (1u << 24)
+#define SHIFT              32
+#define STEP_NS            1000UL
+#define BASE_BEHIND        1000UL /* a set's base lies 1/1000 s back: another CPU's TSC may be a little behind */
+#define APIC_HZ_QEMU       1000000000UL /* TCG's and KVM's APIC timer counts nanoseconds */
+#define CALIBRATE_NS       400000UL
+#define CPUID1C_DEADLINE   (1u << 24)
+#define CPUID1C_HYPERVISOR (1u << 31)
 
 static struct clock_params sets[64];
 static u32 sets_used;
@@ -103,11 +105,11 @@ static void rate_set(u64 mult, u64 shift)
     do {
         p = set_begin(&old);
         if (old->mult) {
-            u64 tsc = read_tsc();
+            u64 tsc = read_tsc(), behind = MIN(tsc - old->tsc_base, tsc_hz / BASE_BEHIND);
             u64 ns = scale(old, tsc) + STEP_NS;
             p->realtime_offset_ns -= STEP_NS;
-            p->tsc_base = tsc;
-            p->ns_base = ns;
+            p->tsc_base = tsc - behind;
+            p->ns_base = ns - (u64)(((unsigned __int128)behind * mult) >> shift);
         } else {
             p->tsc_base = boot_entry_tsc;
         }
@@ -206,10 +208,14 @@ static u64 calibrate_by_pit(void)
     return hz;
 }
 
+/* Without a hypervisor the leaf shows what another one does (Intel SDM 2A, CPUID). */
 bool hypervisor_is(const char *signature)
 {
-    u32 max, text[3];
-    cpuid(0x40000000, 0, &max, &text[0], &text[1], &text[2]);
+    u32 a, b, c, d, text[3];
+    cpuid(1, 0, &a, &b, &c, &d);
+    if (!(c & CPUID1C_HYPERVISOR))
+        return false;
+    cpuid(0x40000000, 0, &a, &text[0], &text[1], &text[2]);
     return !memcmp(text, signature, 12);
 }
 
@@ -223,7 +229,7 @@ static u64 cpuid_tsc_hz(void)
 {
     u32 a, b, c, d, max;
     cpuid(0x40000000, 0, &max, &b, &c, &d);
-    if (max >= 0x40000010 && max < 0x40010000) {
+    if ((hypervisor_is(HYPERVISOR_KVM) || hypervisor_is(HYPERVISOR_VMWARE)) && max >= 0x40000010) {
         cpuid(0x40000010, 0, &a, &b, &c, &d);
         if (a)
             return a * 1000UL;
@@ -238,9 +244,12 @@ static u64 cpuid_tsc_hz(void)
 static void find_rate(void)
 {
     u64 mult, shift, hz;
+    bool stable;
     apic_hz = APIC_HZ_QEMU;
-    if (kvmclock_rate(&mult, &shift)) {
+    if (kvmclock_rate(&mult, &shift, &stable)) {
         rate_set(mult, shift);
+        if (!stable)
+            log_warn("moka: the host says that its CPUs' clocks differ: time may go back\n");
     } else if ((hz = cpuid_tsc_hz())) {
         rate_set_hz(hz);
     } else {

@@ -13,12 +13,18 @@ void clock_init(void);
 void clock_init_cpu(void);
 /* ---- sources ---- */
 
-/* Hypervisor signature at CPUID 0x40000000. */
-#define HYPERVISOR_TCG "TCGTCGTCGTCG"
+/* Hypervisor signature at CPUID 0x40000000; none on a machine without one. */
+#define HYPERVISOR_TCG    "TCGTCGTCGTCG"
+#define HYPERVISOR_KVM    "KVMKVMKVM\0\0\0"
+#define HYPERVISOR_VMWARE "VMwareVMware"
 bool hypervisor_is(const char *signature);
 
-/* KVM's paravirtual clock (Linux Documentation/virt/kvm/x86/msr.rst). Rate: ns = ticks * mult >> shift. */
-bool kvmclock_rate(u64 *mult, u64 *shift);
+/*
+ * KVM's paravirtual clock (Linux Documentation/virt/kvm/x86/msr.rst). Rate: ns = ticks * mult >> shift, of
+ * the TSC, which is all that is taken from it later. stable: the host vouches for one TSC on all CPUs. False:
+ * there is no such clock.
+ */
+bool kvmclock_rate(u64 *mult, u64 *shift, bool *stable);
 /* Nanoseconds since 1970 at the moment of the call; 0 when there is none. */
 u64 kvmclock_realtime_ns(void);
 

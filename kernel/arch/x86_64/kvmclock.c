@@ -8,7 +8,8 @@
 #define MSR_SYSTEM_TIME 0x4b564d01
 #define FEATURES_LEAF   0x40000001
 #define FEATURE_CLOCK2  (1u << 3)
-#define FEATURE_STABLE  (1u << 24)
+#define FEATURE_STABLE  (1u << 24) /* FLAG_TSC_STABLE means something */
+#define FLAG_TSC_STABLE 1u         /* the TSC is the same on all CPUs */
 
 struct pvclock_vcpu_time_info {
     u32 version, pad; /* odd while the hypervisor changes the rest */
@@ -21,30 +22,56 @@ struct pvclock_wall_clock {
     u32 version, sec, nsec;
 };
 
-static volatile struct pvclock_vcpu_time_info info __attribute__((aligned(64)));
-static volatile struct pvclock_wall_clock wall __attribute__((aligned(64)));
+static struct pvclock_vcpu_time_info info __attribute__((aligned(64)));
+static struct pvclock_wall_clock wall __attribute__((aligned(64)));
 
-static bool present(void)
+static u32 features(void)
 {
     u32 a, b, c, d;
-    if (!hypervisor_is("KVMKVMKVM\0\0\0"))
-        return false;
+    if (!hypervisor_is(HYPERVISOR_KVM))
+        return 0;
     cpuid(FEATURES_LEAF, 0, &a, &b, &c, &d);
-    return (a & FEATURE_CLOCK2) && (a & FEATURE_STABLE);
+    return a;
+}
+
+/* The version is read first and again last: the same even one means that nothing changed in between. */
+static u32 read_begin(const u32 *version)
+{
+    return __atomic_load_n(version, __ATOMIC_ACQUIRE);
+}
+
+static bool read_failed(const u32 *version, u32 begin)
+{
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    return (begin & 1) || __atomic_load_n(version, __ATOMIC_RELAXED) != begin;
 }
 
 static struct pvclock_vcpu_time_info info_read(void)
 {
     struct pvclock_vcpu_time_info copy;
-    do
+    u32 version;
+    do {
+        version = read_begin(&info.version);
         copy = info;
-    while ((copy.version & 1) || copy.version != info.version);
+    } while (read_failed(&info.version, version));
     return copy;
 }
 
-bool kvmclock_rate(u64 *mult, u64 *shift)
+static struct pvclock_wall_clock wall_read(void)
 {
-    if (!present())
+    struct pvclock_wall_clock copy;
+    u32 version;
+    do {
+        version = read_begin(&wall.version);
+        copy = wall;
+    } while (read_failed(&wall.version, version));
+    return copy;
+}
+
+bool kvmclock_rate(u64 *mult, u64 *shift, bool *stable)
+{
+    u32 have = features();
+    if (!(have & FEATURE_CLOCK2))
         return false;
     wrmsr(MSR_SYSTEM_TIME, ((u64)&info - KERNEL_BASE) | 1);
     struct pvclock_vcpu_time_info t = info_read();
@@ -52,16 +79,19 @@ bool kvmclock_rate(u64 *mult, u64 *shift)
         return false;
     *mult = t.tsc_shift > 0 ? (u64)t.tsc_to_system_mul << t.tsc_shift : t.tsc_to_system_mul;
     *shift = t.tsc_shift < 0 ? 32 - t.tsc_shift : 32;
+    *stable = (have & FEATURE_STABLE) && (t.flags & FLAG_TSC_STABLE);
     return true;
 }
 
 u64 kvmclock_realtime_ns(void)
 {
     u64 mult, shift;
-    if (!kvmclock_rate(&mult, &shift))
+    bool stable;
+    if (!kvmclock_rate(&mult, &shift, &stable))
         return 0;
     wrmsr(MSR_WALL_CLOCK, (u64)&wall - KERNEL_BASE);
+    struct pvclock_wall_clock w = wall_read();
     struct pvclock_vcpu_time_info t = info_read();
     u64 since = (u64)(((unsigned __int128)(read_tsc() - t.tsc_timestamp) * mult) >> shift);
-    return wall.sec * NSEC_PER_SEC + wall.nsec + t.system_time + since;
+    return w.sec * NSEC_PER_SEC + w.nsec + t.system_time + since;
 }
