@@ -70,7 +70,7 @@ struct tlb_batch {
         u32 count;
     } run[TLB_RUNS]; /* pages to page_put, neighbours together */
     u32 run_count;
-    bool tables; /* page tables are among them */
+    struct page *tables; /* page tables that go, linked by page.private */
 };
 void tlb_begin(struct tlb_batch *b);
 static inline void tlb_note(struct tlb_batch *b, u64 addr, u64 len)

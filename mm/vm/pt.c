@@ -179,8 +179,9 @@ static void free_table(pte_t *entry, u64 addr, struct tlb_batch *b)
 {
     pte_t e = pte_exchange(entry, (pte_t){0});
     tlb_note(b, addr, PAGE_SIZE); /* any address drops the cached upper levels */
-    b->tables = true;
-    tlb_release_own(b, paddr_to_page(pte_paddr(e)));
+    struct page *table = paddr_to_page(pte_paddr(e));
+    table->private = (u64)b->tables;
+    b->tables = table;
 }
 
 /* Frees the tables of level 1 and 2 below table's entries for [start, end) that serve only [floor, ceiling).

@@ -16,10 +16,11 @@
  *     ACTIVE --becomes quiet--> IDLE --initiators, by compare-and-exchange--> RANGE or STALE
  *     any of these three --becomes active, by exchange: flushes the range, or all--> ACTIVE
  *
- * But when page tables are given up, everybody is disturbed. Whatever a CPU runs, it may speculatively walk
- * the program's addresses by upper levels that it has cached (Intel SDM 3A, 4.10.2.3, 4.10.3), through a
- * table that has become something else by then: it would keep what it finds there as a translation, or set an
- * accessed bit.
+ * That is not enough for page tables. Whatever a CPU runs, it may speculatively walk the program's addresses
+ * by upper levels that it has cached (Intel SDM 3A, 4.10.2.3, 4.10.3), through a table that has become
+ * something else by then: it would keep what it finds there as a translation, or set an accessed bit. So
+ * tables that go are retired first, empty, where such a walk finds nothing; now and then all CPUs are told,
+ * and they are free.
  *
  * Both sides are sequentially consistent: an initiator that finds it quiet changed the page table before the
  * CPU's exchange to ACTIVE, so either that exchange sees what the initiator wrote, or the initiator saw
@@ -151,7 +152,7 @@ static u32 find_targets(u8 *targets, u64 start, u64 end, bool all)
     return n;
 }
 
-static void __attribute__((noinline)) flush_everywhere(u64 start, u64 end, bool kernel, bool tables)
+static void __attribute__((noinline)) flush_everywhere(u64 start, u64 end, bool kernel, bool all)
 {
     struct tlb_node nodes[CPU_MAX];
     struct tlb_request r = {.start = start, .end = end, .kernel = kernel, .waiter = current_thread()};
@@ -161,7 +162,7 @@ static void __attribute__((noinline)) flush_everywhere(u64 start, u64 end, bool 
         tlb_flush_all_local();
     else
         flush_local(start, end);
-    u32 others = r.pending = find_targets(targets, start, end, kernel || tables);
+    u32 others = r.pending = find_targets(targets, start, end, kernel || all);
     for (u32 i = 0; i < others; i++) {
         nodes[i].request = &r;
         send(targets[i], &nodes[i]);
@@ -182,7 +183,7 @@ void tlb_begin(struct tlb_batch *b)
     b->end = 0;
     b->next = NULL;
     b->run_count = 0;
-    b->tables = false;
+    b->tables = NULL;
     list_init(&b->own);
 }
 
@@ -235,15 +236,48 @@ static void put_run(struct page *page, u32 count)
     }
 }
 
+/* ---- tables that go. vm_lock alone ---- */
+
+#define RETIRED_MAX 32
+
+static struct page *retired; /* empty tables, linked by page.private */
+static u32 retired_count;
+
+/* True when so many have come together that they shall be freed. */
+static bool __attribute__((noinline)) retire(struct tlb_batch *b)
+{
+    while (b->tables) {
+        struct page *table = b->tables;
+        b->tables = (struct page *)table->private;
+        table->private = (u64)retired;
+        retired = table;
+        retired_count++;
+    }
+    return retired_count > RETIRED_MAX || __atomic_load_n(&cpu_count, __ATOMIC_RELAXED) == 1;
+}
+
+/* All CPUs have flushed since the last one was retired: any page's flush drops all upper levels. */
+static void __attribute__((noinline)) free_retired(void)
+{
+    while (retired) {
+        struct page *table = retired;
+        retired = (struct page *)table->private;
+        page_free(table);
+    }
+    retired_count = 0;
+}
+
 void tlb_flush_noted(struct tlb_batch *b)
 {
+    bool all = unlikely(b->tables) && retire(b);
     if (__atomic_load_n(&cpu_count, __ATOMIC_RELAXED) == 1)
         flush_local(b->start, b->end);
     else
-        flush_everywhere(b->start, b->end, false, b->tables);
+        flush_everywhere(b->start, b->end, false, all);
+    if (unlikely(all))
+        free_retired();
     b->start = ~0UL;
     b->end = 0;
-    b->tables = false;
 }
 
 void tlb_free_collected(struct tlb_batch *b)
