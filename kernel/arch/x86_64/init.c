@@ -11,6 +11,7 @@ bool fences_elided;
 void arch_init(void)
 {
     pic_disable();
+    pit_silence();
     platform_init();
     power_init();
     lapic_init_cpu();

@@ -43,5 +43,8 @@ void ioapic_init(void);
 void power_init(void);
 /* Masks the two 8259 interrupt controllers. */
 void pic_disable(void);
+/* Ends the periodic tick that channel 0 of the timer starts with: nobody sees it, but it wakes the
+ * hypervisor. */
+void pit_silence(void);
 
 #endif
