@@ -221,6 +221,24 @@ static uint64_t mprotect_page(unsigned count)
     return ns;
 }
 
+/* Every second page of 16 MiB, in an order that jumps about, read-only, and then back. */
+static uint64_t mprotect_pages(unsigned count)
+{
+    unsigned pages = count / 2; /* a power of two */
+    size_t len = 2 * pages * PAGE;
+    char *p = map(len);
+    madvise(p, len, MADV_NOHUGEPAGE);
+    touch(p, len, PAGE);
+    uint64_t start = now_ns();
+    for (unsigned i = 0; i < count; i++) {
+        unsigned k = i * 1237 % pages; /* odd: each page once a pass */
+        need(!mprotect(p + 2 * k * PAGE, PAGE, i < pages ? PROT_READ : PROT_READ | PROT_WRITE), "mprotect");
+    }
+    uint64_t ns = now_ns() - start;
+    munmap(p, len);
+    return ns;
+}
+
 static uint64_t mmap_munmap_64k(unsigned count)
 {
     uint64_t start = now_ns();
@@ -314,6 +332,7 @@ int main(void)
     report("munmap_4k", munmap_4k, 2048);
     report("first_touch_huge_1m", first_touch_huge, 32);
     report("mprotect_page", mprotect_page, 5000);
+    report("mprotect_pages", mprotect_pages, 4096);
     report("mmap_munmap_64k", mmap_munmap_64k, 5000);
     report("pipe_write_read", pipe_write_read, 10000);
     report("eventfd_write_read", eventfd_write_read, 10000);

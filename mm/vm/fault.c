@@ -23,6 +23,7 @@ struct vm_cpu vm_cpus[CPU_MAX];
 struct fault {
     u64 addr; /* page-aligned */
     struct vm_area *area;
+    u32 flags; /* the area's, but the page's own rights */
     u32 error; /* PF_* */
     bool write;
     bool major;
@@ -83,7 +84,7 @@ static int fault_anon_huge(struct fault *f, pte_t *entry)
     struct page *page = anon_page(ORDER_HUGE, PHYS_ZERO);
     if (!page)
         return -ENOMEM;
-    u64 bits = pt_flags(f->area->flags, true) | PTE_HUGE | PTE_ACCESSED | PTE_DIRTY;
+    u64 bits = pt_flags(f->flags, true) | PTE_HUGE | PTE_ACCESSED | PTE_DIRTY;
     if (install(f, entry, (pte_t){0}, pte_make(page_to_paddr(page), bits), 512))
         count_huge(1);
     else
@@ -95,8 +96,7 @@ static int fault_anon_huge(struct fault *f, pte_t *entry)
 
 static int map_zero_page(struct fault *f, pte_t *entry)
 {
-    pte_cmpxchg(entry, (pte_t){0},
-                pte_make(zero_page_paddr(), pt_flags(f->area->flags, false) | PTE_ACCESSED));
+    pte_cmpxchg(entry, (pte_t){0}, pte_make(zero_page_paddr(), pt_flags(f->flags, false) | PTE_ACCESSED));
     return 0;
 }
 
@@ -119,7 +119,8 @@ static int map_own_page(struct fault *f, pte_t *entry, pte_t old, struct page *s
         return -ENOMEM;
     if (source)
         memcpy(page_to_virt(page), page_to_virt(source), PAGE_SIZE);
-    u64 bits = pt_flags(f->area->flags, true) | PTE_ACCESSED | (f->write ? PTE_DIRTY : 0);
+    u64 bits = pt_flags(f->flags, true) | PTE_ACCESSED | (f->write ? PTE_DIRTY : 0);
+    bits |= old.bits & PTE_OWN_BITS;
     if (unlikely(!install(f, entry, old, pte_make(page_to_paddr(page), bits), 1)))
         page_free(page);
     else if (unlikely(pte_present(old)))
@@ -155,7 +156,7 @@ static int __attribute__((noinline)) fault_present(struct fault *f, pte_t *entry
  * saves the second fault and its shoot-down. */
 static int fault_anon(struct fault *f, pte_t *entry)
 {
-    bool own = f->write || ((f->area->flags & VM_WRITE) && phys_free_pages() > phys_total_pages() / 2);
+    bool own = f->write || ((f->flags & VM_WRITE) && phys_free_pages() > phys_total_pages() / 2);
     return own ? map_own_page(f, entry, (pte_t){0}, NULL) : map_zero_page(f, entry);
 }
 
@@ -293,10 +294,10 @@ static int __attribute__((noinline)) fault_object(struct fault *f, pte_t *entry)
 
 /* ---- the fault ---- */
 
-static int check_access(const struct vm_area *a, u32 error)
+static int check_access(u32 flags, u32 error)
 {
     u32 need = error & PF_FETCH ? VM_EXEC : error & PF_WRITE ? VM_WRITE : VM_PROT;
-    return a->flags & need ? 0 : -EACCES;
+    return flags & need ? 0 : -EACCES;
 }
 
 /* area_at(), looking first where this CPU's last fault was. vm_lock shared. */
@@ -334,7 +335,10 @@ static int fault_once(struct fault *f)
     f->area = fault_area(f->addr);
     if (unlikely(!f->area))
         return -EFAULT;
-    int err = check_access(f->area, f->error);
+    f->flags = f->area->flags;
+    if (unlikely(f->area->singles))
+        f->flags = pt_flags_at(f->addr, f->flags);
+    int err = check_access(f->flags, f->error);
     if (unlikely(err))
         return err;
     pte_t *huge = pt_huge_entry(f->addr, &next) ?: pt_make_huge_entry(f->addr);

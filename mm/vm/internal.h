@@ -41,7 +41,7 @@ static inline u64 offset_at(const struct vm_area *a, u64 addr)
 
 /* ---- map.c ---- */
 
-/* Joins areas that map.c keeps apart although they are alike. No lock held. */
+/* Joins areas that map.c keeps apart although they are alike, and makes singles areas. No lock held. */
 void areas_settle(void);
 /* Where [addr, addr + len) ends, len rounded up. -EINVAL, -ENOMEM. */
 static inline int range_of(u64 addr, u64 len, u64 *end)
@@ -130,6 +130,14 @@ void tlb_init(void);
  * At level 1 PTE_HUGE marks a 2 MiB page, present or held; anything else is a table.
  */
 #define PTE_HELD PTE_SOFT0
+/*
+ * A single: a page of an anonymous area that has rights of its own instead of the area's, which has `singles`
+ * set. Its entry, at level 0 and never 0, has PTE_OWN and the VM_PROT bits of its rights from PTE_OWN_PROT
+ * on; while nobody touched the page it maps zero_page. Changes with vm_lock alone, read with any.
+ */
+#define PTE_OWN      PTE_SOFT3
+#define PTE_OWN_PROT PTE_SOFT4
+#define PTE_OWN_BITS (PTE_OWN | VM_PROT * PTE_OWN_PROT)
 
 /* The entry that maps addr, its level in *level (0 or 1); NULL when tables are missing. It may be empty. Any
  * vm_lock. */
@@ -169,10 +177,17 @@ int pt_split_around(u64 start, u64 end, struct tlb_batch *b);
 void pt_zap(u64 start, u64 end, u64 floor, u64 ceiling, struct tlb_batch *b);
 /* Empties one entry that pt_walk came to. vm_lock alone. */
 void pt_zap_leaf(pte_t *entry, u64 addr, int level, struct tlb_batch *b);
-/* Gives all pages of [start, end), whose area has old_flags, the rights of flags; object: the area's. 2 MiB
- * pages at the borders are split. -ENOMEM: nothing changed. vm_lock alone. */
-int pt_protect(u64 start, u64 end, u32 old_flags, u32 flags, const struct vm_object *object,
-               struct tlb_batch *b);
+/* Gives all pages of [start, end), part of an area, the rights of flags; object: the area's. 2 MiB pages at
+ * the borders are split. There are no singles then. -ENOMEM: nothing changed. vm_lock alone. */
+int pt_protect(u64 start, u64 end, u32 flags, const struct vm_object *object, struct tlb_batch *b);
+/* Makes the page at addr, of an anonymous area, a single with the rights of flags; not own: an ordinary page
+ * again, flags are the area's. False: no memory, nothing changed. vm_lock alone. */
+bool pt_protect_single(u64 addr, u32 flags, bool own, struct tlb_batch *b);
+/* The flags for a page of an area of these flags that has singles. Any vm_lock. */
+u32 pt_flags_at(u64 addr, u32 area_flags);
+/* The first run of singles of equal rights in [*start, end) become ordinary pages. Returns where they end,
+ * *start where they begin, *prot their rights; 0: there are none. vm_lock alone. */
+u64 pt_take_singles(u64 *start, u64 end, u32 *prot, struct tlb_batch *b);
 /* Moves the pages of [from, from + len) to [to, to + len), which is empty. -ENOMEM: nothing moved. vm_lock
  * alone. */
 int pt_move(u64 from, u64 to, u64 len, struct tlb_batch *b);

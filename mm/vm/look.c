@@ -79,6 +79,9 @@ struct residence {
 static void mark_resident(pte_t *entry, u64 addr, int level, void *arg)
 {
     struct residence *r = arg;
+    pte_t e = pte_load(entry);
+    if ((e.bits & PTE_OWN) && pte_paddr(e) == zero_page_paddr())
+        return; /* a single that nobody touched */
     u64 end = MIN(r->end, level ? ALIGN_DOWN(addr, HUGE_SIZE) + HUGE_SIZE : addr + PAGE_SIZE);
     for (; addr < end; addr += PAGE_SIZE)
         r->vec[(addr - r->start) >> PAGE_SHIFT] = 1;

@@ -1,5 +1,5 @@
 /*
- * Changes to areas: map, unmap, protect, move, discard, the break. Each prepares what memory it needs, takes
+ * Changes to areas: map, unmap, protect, move, discard. Each prepares what memory it needs, takes
  * vm_lock alone, and releases it only after the TLBs are flushed, so that an address handed out again is
  * clean everywhere. Files and objects of removed areas are let go after that, because it may run their
  * owners' code.
@@ -28,13 +28,13 @@ static u32 spare_count;
 
 static void spare_push(struct vm_area *a)
 {
-    a->seam = 0;
+    a->singles = false;
     a->right = spare;
     spare = a;
     __atomic_store_n(&spare_count, spare_count + 1, __ATOMIC_RELAXED);
 }
 
-/* An area with unset fields, or NULL. vm_lock alone. */
+/* An area with unset fields, but neither seam nor singles, or NULL. vm_lock alone. */
 static struct vm_area *area_new(void)
 {
     struct vm_area *a = spare;
@@ -130,6 +130,8 @@ static void object_unlink(struct vm_area *a)
 #define SEAMS 16
 static struct vm_area *seams[SEAMS];
 static u32 seam_next, seam_count;
+static bool
+    seam_torn; /* one was cut: the seam stays with its lower part, but knew of its upper border, too */
 
 static void seam_forget(struct vm_area *a)
 {
@@ -184,6 +186,7 @@ static void unlock_object(const struct vm_area *a)
 static void copy_like(struct vm_area *upper, const struct vm_area *a, u64 offset)
 {
     upper->flags = a->flags;
+    upper->singles = a->singles;
     upper->object = a->object;
     upper->file = a->file;
     upper->offset = offset;
@@ -199,6 +202,8 @@ static struct vm_area *split(struct vm_area *a, u64 addr)
     struct vm_area *upper = area_new();
     if (unlikely(!upper))
         return NULL;
+    if (unlikely(a->seam))
+        seam_torn = true;
     copy_like(upper, a, offset_at(a, addr));
     if (likely(!a->object)) {
         area_split(a, addr, upper);
@@ -241,23 +246,33 @@ static void join(struct vm_area *a, struct vm_area *next, struct change *c)
 {
     lock_object(a);
     area_join(a, next);
+    a->singles |= next->singles;
     if (next->object)
         list_del(&next->object_link);
     unlock_object(a);
     let_go(next, c);
 }
 
-/* Joins a with its neighbours where they are alike; returns the area that then holds a's range. */
+/* Joins a with its neighbours where they are alike, with theirs too, because the seam that knew of those may
+ * be gone now; returns the area that then holds a's range. */
 static struct vm_area *merge(struct vm_area *a, struct change *c)
 {
-    struct vm_area *prev = area_prev(a), *next = area_next(a);
-    if (next && mergeable(a, next))
+    struct vm_area *prev, *next;
+    while ((next = area_next(a)) && mergeable(a, next))
         join(a, next, c);
-    if (prev && mergeable(prev, a)) {
+    while ((prev = area_prev(a)) && mergeable(prev, a)) {
         join(prev, a, c);
         a = prev;
     }
     return a;
+}
+
+/* After a cut: upper is what is left of the area's upper part, or NULL. */
+static void __attribute__((noinline)) mend(struct vm_area *upper, struct change *c)
+{
+    seam_torn = false;
+    if (upper)
+        merge(upper, c);
 }
 
 /* Keeps a, which its neighbours could be joined with, apart for now, and joins the oldest of its kind. */
@@ -294,7 +309,7 @@ static bool extend(const struct vm_area *new, struct vm_area *next, struct chang
     if (next && mergeable(new, next)) {
         resize(next, new->start, next->end);
         if (prev && mergeable(prev, next))
-            join(prev, next, c);
+            merge(prev, c);
         return true;
     }
     if (!prev || !mergeable(prev, new))
@@ -305,11 +320,26 @@ static bool extend(const struct vm_area *new, struct vm_area *next, struct chang
 
 static void move_border(struct vm_area *low, struct vm_area *high, u64 addr)
 {
+    struct vm_area *grows = addr > low->end ? low : high;
     lock_object(low);
     if (low->object)
         high->offset += addr - high->start;
     area_move_border(low, high, addr);
     unlock_object(low);
+    grows->singles = low->singles | high->singles;
+}
+
+/* The neighbour that has these flags and could have [start, end), an end of a, by moving the border between
+ * them; NULL: there is none. */
+static inline struct vm_area *taker(const struct vm_area *a, u64 start, u64 end, u32 flags)
+{
+    bool low = start == a->start, high = end == a->end;
+    if (likely(low == high))
+        return NULL;
+    struct vm_area *beside = low ? area_prev(a) : area_next(a);
+    if (!beside || beside->flags != flags || (flags & VM_STACK))
+        return NULL;
+    return alike(low ? beside : a, low ? a : beside) ? beside : NULL;
 }
 
 /*
@@ -319,25 +349,83 @@ static void move_border(struct vm_area *low, struct vm_area *high, u64 addr)
 static void set_flags(struct vm_area *a, u64 start, u64 end, u32 flags, struct change *c)
 {
     bool low = start == a->start, high = end == a->end;
-    if (low != high) {
-        struct vm_area *beside = low ? area_prev(a) : area_next(a);
-        struct vm_area *lower = low ? beside : a, *upper = low ? a : beside;
-        if (beside && beside->flags == flags && !(flags & VM_STACK) && alike(lower, upper)) {
-            move_border(lower, upper, low ? end : start);
-            return;
-        }
+    struct vm_area *beside = taker(a, start, end, flags);
+    if (beside) {
+        move_border(low ? beside : a, low ? a : beside, low ? end : start);
+        return;
     }
-    if (!high)
-        split(a, end);
+    struct vm_area *upper = high ? NULL : split(a, end);
     if (!low)
         a = split(a, start);
     a->flags = flags;
+    if (unlikely(seam_torn))
+        mend(upper, c);
     if (low && high) {
         if (!a->seam && has_alike(a))
             seam_keep(a, c);
     } else if (low || high) {
         merge(a, c);
     }
+}
+
+/* ---- singles (pt.c) ---- */
+
+static bool any_singles; /* an area has them; written under vm_lock alone, a hint for others */
+
+/* May [start, end), a part of a, become a single? Not what an area beside it would rather have: memory that
+ * grows page by page. */
+static bool single_allowed(const struct vm_area *a, u64 start, u64 end, u32 flags)
+{
+    return end - start == PAGE_SIZE && a->end - a->start > PAGE_SIZE && !a->object && !(flags & VM_STACK) &&
+           !code_turns_over(flags | a->flags) && !taker(a, start, end, flags);
+}
+
+/* False: no memory. */
+static bool protect_single(struct vm_area *a, u64 addr, u32 flags, struct change *c)
+{
+    if (!pt_protect_single(addr, flags, flags != a->flags, &c->batch))
+        return false;
+    a->singles = true;
+    __atomic_store_n(&any_singles, true, __ATOMIC_RELAXED);
+    return true;
+}
+
+/* Makes areas of the singles in [start, end), a part of a. -ENOMEM. */
+static int singles_settle(const struct vm_area *a, u64 start, u64 end, struct change *c)
+{
+    u32 flags = a->flags & ~VM_PROT, prot;
+    while (spare_ready()) {
+        u64 next = pt_take_singles(&start, end, &prot, &c->batch);
+        if (!next)
+            return 0;
+        set_flags(area_at(start), start, next, flags | prot, c);
+        start = next;
+    }
+    return -ENOMEM;
+}
+
+static void __attribute__((noinline)) settle_all_singles(struct change *c)
+{
+    int err = 0;
+    struct vm_area *a;
+    for (u64 at = 0, next; (a = area_after(at)); at = next) {
+        next = a->end;
+        if (a->singles)
+            err = singles_settle(a, MAX(a->start, at), next, c) ?: err;
+    }
+    if (err)
+        return;
+    for (a = area_after(0); a; a = area_next(a))
+        a->singles = false;
+    __atomic_store_n(&any_singles, false, __ATOMIC_RELAXED);
+}
+
+/* Leaves the areas as a program would see them. */
+static void settle_all(struct change *c)
+{
+    if (any_singles)
+        settle_all_singles(c);
+    settle(c);
 }
 
 /* Splits areas and 2 MiB pages at both borders of [start, end). -ENOMEM with nothing changed that shows. */
@@ -364,6 +452,8 @@ static int unmap_range(u64 start, u64 end, struct change *c)
         drop(a, c);
         a = next;
     }
+    if (unlikely(seam_torn))
+        mend(a, c);
     struct vm_area *prev = a ? area_prev(a) : area_last();
     pt_zap(start, end, prev ? prev->end : 0, a ? a->start : PROGRAM_END + PAGE_SIZE, &c->batch);
     return 0;
@@ -505,21 +595,12 @@ static bool next_part(u64 at, u64 end, struct step *s, bool *hole)
     return true;
 }
 
-static int protect_part(const struct step *s, u32 prot, struct change *c)
-{
-    struct vm_area *a = s->area;
-    u32 flags = (a->flags & ~VM_PROT) | prot;
-    if ((prot & VM_WRITE) && !(a->flags & (VM_MAYWRITE | VM_WRITE)))
-        return -EACCES;
-    if (flags == a->flags)
-        return 0;
-    if (!spare_ready() || pt_protect(s->start, s->end, a->flags, flags, a->object, &c->batch))
-        return -ENOMEM;
-    set_flags(a, s->start, s->end, flags, c);
-    return 0;
-}
-
-int vm_protect(u64 addr, u64 len, u32 prot)
+/*
+ * Calls fn for what each area has of [addr, addr + len), in one change, until it fails. -ENOMEM when
+ * something is not mapped, after the rest was done.
+ */
+static inline __attribute__((always_inline)) int
+change_parts(u64 addr, u64 len, int (*fn)(const struct step *s, u32 arg, struct change *c), u32 arg)
 {
     u64 end;
     int err = range_of(addr, len, &end);
@@ -531,55 +612,69 @@ int vm_protect(u64 addr, u64 len, u32 prot)
     change_begin(&c);
     s.area = area_after(addr);
     if (likely(s.area && s.area->start <= addr && s.area->end >= end)) {
-        err = protect_part(&s, prot, &c);
+        err = fn(&s, arg, &c);
     } else {
         s.end = addr;
         while (!err && s.end < end && next_part(s.end, end, &s, &hole))
-            err = protect_part(&s, prot, &c);
+            err = fn(&s, arg, &c);
     }
     change_end(&c);
     return err ? err : hole ? -ENOMEM : 0;
+}
+
+static int protect_part(const struct step *s, u32 prot, struct change *c)
+{
+    struct vm_area *a = s->area;
+    u32 flags = (a->flags & ~VM_PROT) | prot;
+    if ((prot & VM_WRITE) && !(a->flags & (VM_MAYWRITE | VM_WRITE)))
+        return -EACCES;
+    if (flags == a->flags && !a->singles)
+        return 0;
+    if (single_allowed(a, s->start, s->end, flags) && protect_single(a, s->start, flags, c))
+        return 0;
+    if (!spare_ready() || pt_protect(s->start, s->end, flags, a->object, &c->batch))
+        return -ENOMEM;
+    if (flags != a->flags)
+        set_flags(a, s->start, s->end, flags, c);
+    return 0;
+}
+
+int vm_protect(u64 addr, u64 len, u32 prot)
+{
+    return change_parts(addr, len, protect_part, prot);
+}
+
+static int advise_part(const struct step *s, u32 advice, struct change *c)
+{
+    u32 flags = (s->area->flags & ~(VM_HUGE | VM_NOHUGE)) | advice;
+    if (!spare_ready())
+        return -ENOMEM;
+    if (flags != s->area->flags)
+        set_flags(s->area, s->start, s->end, flags, c);
+    return 0;
 }
 
 int vm_advise_huge(u64 addr, u64 len, bool huge)
 {
-    u64 end;
-    int err = range_of(addr, len, &end);
-    if (err || end == addr)
-        return err;
-    struct change c;
-    struct step s = {.end = addr};
-    bool hole = false;
-    change_begin(&c);
-    while (!err && s.end < end && next_part(s.end, end, &s, &hole)) {
-        u32 flags = (s.area->flags & ~(VM_HUGE | VM_NOHUGE)) | (huge ? VM_HUGE : VM_NOHUGE);
-        err = spare_ready() ? 0 : -ENOMEM;
-        if (!err && flags != s.area->flags)
-            set_flags(s.area, s.start, s.end, flags, &c);
-    }
-    change_end(&c);
-    return err ? err : hole ? -ENOMEM : 0;
+    return change_parts(addr, len, advise_part, huge ? VM_HUGE : VM_NOHUGE);
+}
+
+static int discard_part(const struct step *s, u32 unused, struct change *c)
+{
+    (void)unused;
+    if (s->area->flags & VM_LOCKED)
+        return -EINVAL;
+    if (pt_split_around(s->start, s->end, &c->batch))
+        return -ENOMEM;
+    if (s->area->singles && singles_settle(s->area, s->start, s->end, c))
+        return -ENOMEM;
+    pt_zap(s->start, s->end, s->start, s->end, &c->batch);
+    return 0;
 }
 
 int vm_discard(u64 addr, u64 len)
 {
-    u64 end;
-    int err = range_of(addr, len, &end);
-    if (err || end == addr)
-        return err;
-    struct change c;
-    struct step s = {.end = addr};
-    bool hole = false;
-    change_begin(&c);
-    err = pt_split_around(addr, end, &c.batch);
-    while (!err && s.end < end && next_part(s.end, end, &s, &hole)) {
-        if (s.area->flags & VM_LOCKED)
-            err = -EINVAL;
-        else
-            pt_zap(s.start, s.end, s.start, s.end, &c.batch);
-    }
-    change_end(&c);
-    return err ? err : hole ? -ENOMEM : 0;
+    return change_parts(addr, len, discard_part, 0);
 }
 
 /* ---- moving ---- */
@@ -677,7 +772,7 @@ s64 vm_remap(u64 addr, u64 old_len, u64 new_len, u32 flags, u64 new_addr)
     }
     struct change c;
     change_begin(&c);
-    settle(&c);
+    settle_all(&c);
     struct vm_area *into = area_new();
     s64 result = into ? remap_locked(addr, old_len, new_len, flags, new_addr, &into, &c) : -ENOMEM;
     if (into)
@@ -686,46 +781,15 @@ s64 vm_remap(u64 addr, u64 old_len, u64 new_len, u32 flags, u64 new_addr)
     return result;
 }
 
-/* ---- the break ---- */
-
-static struct mutex brk_lock;
-static u64 brk_start, brk_now; /* guarded by brk_lock; brk_now need not be aligned */
-
-void vm_brk_init(u64 start)
-{
-    brk_start = brk_now = ALIGN_UP(start, PAGE_SIZE);
-}
-
-u64 vm_brk_start(void)
-{
-    return brk_start;
-}
-
-u64 vm_brk(u64 addr)
-{
-    mutex_lock(&brk_lock);
-    u64 old_end = ALIGN_UP(brk_now, PAGE_SIZE), new_end = ALIGN_UP(addr, PAGE_SIZE);
-    bool done = addr >= brk_start && addr < PROGRAM_END;
-    if (done && new_end > old_end)
-        done = vm_map(old_end, new_end - old_end, VM_READ | VM_WRITE, VM_FIXED_NEW, NULL, 0, NULL) > 0;
-    else if (done && new_end < old_end)
-        done = !vm_unmap(new_end, old_end - new_end);
-    if (done)
-        brk_now = addr;
-    u64 now = brk_now;
-    mutex_unlock(&brk_lock);
-    return now;
-}
-
 /* ---- for those who look ---- */
 
 void areas_settle(void)
 {
-    if (!__atomic_load_n(&seam_count, __ATOMIC_RELAXED))
+    if (!__atomic_load_n(&seam_count, __ATOMIC_RELAXED) && !__atomic_load_n(&any_singles, __ATOMIC_RELAXED))
         return;
     struct change c;
     change_begin(&c);
-    settle(&c);
+    settle_all(&c);
     change_end(&c);
 }
 

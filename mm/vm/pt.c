@@ -2,6 +2,11 @@
  * The page tables of the program's half. Faults add entries by compare-and-exchange while sharing vm_lock;
  * everything that removes or changes entries wholesale holds it alone, so tables found stay. The hardware may
  * set accessed and dirty bits at any time: entries are taken with an exchange.
+ *
+ * Rights belong to areas. But a program that protects pages here and there, one at a time (a write barrier, a
+ * guard page), would cut an area in thousands that are joined again soon. So rights of a single page inside
+ * an anonymous area stand in its entry (internal.h); whoever wants to see areas as they are makes areas of
+ * them first (map.c).
  */
 #include "kernel/arch/x86_64/pte.h"
 #include "kernel/base/panic.h"
@@ -245,7 +250,7 @@ void pt_walk(u64 start, u64 end, void (*fn)(pte_t *e, u64 addr, int level, void 
 
 /* ---- protection ---- */
 
-#define RIGHTS (PTE_PRESENT | PTE_HELD | PTE_WRITE | PTE_NX)
+#define RIGHTS (PTE_PRESENT | PTE_HELD | PTE_WRITE | PTE_NX | PTE_OWN_BITS)
 
 struct protect {
     const struct vm_object *object;
@@ -291,18 +296,19 @@ static inline __attribute__((always_inline)) void protect_leaf(pte_t *entry, pte
         tlb_note(p->batch, addr, span(level));
 }
 
-/* Returns where it stopped: end, or where a 2 MiB page could not be split. */
-static inline __attribute__((always_inline)) u64 protect_range(u64 start, u64 end, const struct protect *p)
+/* No 2 MiB page crosses end but one that crosses start, too. False: no memory to split one, nothing changed.
+ */
+static bool __attribute__((noinline)) protect_range(u64 start, u64 end, const struct protect *p)
 {
     for (u64 at = start, next; at < end; at = next) {
         pte_t *huge = pt_huge_entry(at, &next);
         pte_t e = huge ? pte_load(huge) : (pte_t){0};
         if (e.bits & PTE_HUGE) {
             bool whole = IS_ALIGNED(at, HUGE_SIZE) && next <= end;
-            if (!whole && split_huge(huge, at, p->batch))
-                return at;
             if (whole)
                 protect_leaf(huge, e, at, 1, p);
+            else if (split_huge(huge, at, p->batch))
+                return false;
             else
                 e = pte_load(huge);
         }
@@ -316,7 +322,7 @@ static inline __attribute__((always_inline)) u64 protect_range(u64 start, u64 en
                 protect_leaf(entry, e, at, 0, p);
         }
     }
-    return end;
+    return true;
 }
 
 /* One page, of 4 KiB: what a program protects most often. False: it is a 2 MiB one. */
@@ -330,33 +336,98 @@ static inline __attribute__((always_inline)) bool protect_page(u64 at, const str
     return !level;
 }
 
-/* Gives back the rights that [start, end) had: no split is left to be done. */
-static void __attribute__((noinline))
-protect_back(u64 start, u64 end, u32 flags, const struct vm_object *object, struct tlb_batch *b)
-{
-    struct protect p = protect_as(object, flags, b);
-    protect_range(start, end, &p);
-}
-
-/* Any pages. */
-static int __attribute__((noinline)) protect_pages(u64 start, u64 end, u32 old_flags, u32 flags,
-                                                   const struct vm_object *object, struct tlb_batch *b)
-{
-    struct protect p = protect_as(object, flags, b);
-    u64 done = protect_range(start, end, &p);
-    if (likely(done >= end))
-        return 0;
-    protect_back(start, done, old_flags, object, b);
-    return -ENOMEM;
-}
-
-int pt_protect(u64 start, u64 end, u32 old_flags, u32 flags, const struct vm_object *object,
-               struct tlb_batch *b)
+int pt_protect(u64 start, u64 end, u32 flags, const struct vm_object *object, struct tlb_batch *b)
 {
     struct protect p = protect_as(object, flags, b);
     if (end - start == PAGE_SIZE && protect_page(start, &p))
         return 0;
-    return protect_pages(start, end, old_flags, flags, object, b);
+    bool several = start >> HUGE_SHIFT != (end - 1) >> HUGE_SHIFT;
+    if (several && pt_split_at(end, b))
+        return -ENOMEM;
+    return protect_range(start, end, &p) ? 0 : -ENOMEM;
+}
+
+/* ---- singles ---- */
+
+/* The level-0 entry of addr, for which a 2 MiB page is split or tables are made. NULL: no memory. */
+static pte_t *__attribute__((noinline)) make_single_entry(u64 addr, struct tlb_batch *b)
+{
+    pte_t *huge = pt_make_huge_entry(addr);
+    return huge && !pt_split_around(addr, addr + PAGE_SIZE, b) ? pt_make_entry(huge, addr) : NULL;
+}
+
+/* An entry of zero_page, which stands for an untouched page: empty again. */
+static void __attribute__((noinline)) empty_entry(pte_t *entry, u64 addr, struct tlb_batch *b)
+{
+    if (pte_present(pte_exchange(entry, (pte_t){0})))
+        tlb_note(b, addr, PAGE_SIZE);
+}
+
+bool pt_protect_single(u64 addr, u32 flags, bool own, struct tlb_batch *b)
+{
+    int level;
+    pte_t *entry = lookup(addr, &level);
+    if (unlikely(!entry || level))
+        entry = make_single_entry(addr, b);
+    if (unlikely(!entry))
+        return false;
+    struct protect p = protect_as(NULL, flags, b);
+    if (own)
+        p.bits |= PTE_OWN | (flags & VM_PROT) * PTE_OWN_PROT;
+    pte_t e = pte_load(entry);
+    if (unlikely(!e.bits)) {
+        if (own)
+            pte_exchange(entry, pte_make(zero_page_paddr(), p.bits));
+    } else if (unlikely(!own && pte_paddr(e) == zero_page_paddr())) {
+        empty_entry(entry, addr, b);
+    } else {
+        protect_leaf(entry, e, addr, 0, &p);
+    }
+    return true;
+}
+
+static u64 own_bits(u64 addr)
+{
+    int level;
+    pte_t *entry = lookup(addr, &level);
+    return entry && !level ? pte_load(entry).bits & PTE_OWN_BITS : 0;
+}
+
+static u32 own_prot(u64 bits)
+{
+    return bits / PTE_OWN_PROT & VM_PROT;
+}
+
+u32 pt_flags_at(u64 addr, u32 area_flags)
+{
+    u64 own = own_bits(addr);
+    return own ? (area_flags & ~VM_PROT) | own_prot(own) : area_flags;
+}
+
+static void make_ordinary(u64 addr, struct tlb_batch *b)
+{
+    int level;
+    pte_t *entry = lookup(addr, &level), e = pte_load(entry);
+    if (pte_paddr(e) == zero_page_paddr())
+        empty_entry(entry, addr, b);
+    else
+        __atomic_and_fetch(&entry->bits, ~PTE_OWN_BITS, __ATOMIC_ACQ_REL);
+}
+
+u64 pt_take_singles(u64 *start, u64 end, u32 *prot, struct tlb_batch *b)
+{
+    u64 at = *start, next, own = 0;
+    while (at < end && !(own = own_bits(at))) {
+        pte_t *huge = pt_huge_entry(at, &next);
+        at = huge && is_table(pte_load(huge)) ? at + PAGE_SIZE : next;
+    }
+    if (!own)
+        return 0;
+    *start = at;
+    *prot = own_prot(own);
+    for (; at < end && own_bits(at) == own; at += PAGE_SIZE)
+        make_ordinary(at, b);
+    return at;
 }
 
 /* ---- moving ---- */

@@ -124,7 +124,8 @@ struct vm_area {
     struct vm_area *left, *right, *parent;
     u64 gap, max_gap; /* bytes free right below start; the largest gap in this subtree */
     u32 tail;
-    u32 seam;                 /* see map.c */
+    u16 seam;                 /* see map.c */
+    bool singles;             /* pages may have rights of their own: see pt.c */
     struct list order;        /* all areas by address */
     struct vm_object *object; /* NULL: anonymous private. One reference */
     u64 offset;               /* bytes, page-aligned: object offset of start */

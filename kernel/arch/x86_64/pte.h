@@ -26,6 +26,8 @@ typedef struct {
 #define PTE_SOFT0    (1UL << 9) /* free for software: see mm/vm */
 #define PTE_SOFT1    (1UL << 10)
 #define PTE_SOFT2    (1UL << 11)
+#define PTE_SOFT3    (1UL << 52)
+#define PTE_SOFT4    (1UL << 53) /* and five more above it, up to bit 58 */
 #define PTE_NX       (1UL << 63)
 #define PTE_ADDR     0x000ffffffffff000UL
 

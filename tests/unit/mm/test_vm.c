@@ -152,6 +152,18 @@ static void op_protect(void)
         model[first + i].prot = prot;
 }
 
+/* Pages here and there, which stay in their areas until somebody looks at those. */
+static void op_protect_pages(void)
+{
+    for (u32 i = 0; i < 30; i++) {
+        u32 page = host_random(PAGES), prot = random_prot();
+        int err = vm_protect(addr_of(page), PAGE_SIZE, prot);
+        CHECK(err == (model[page].state == NONE ? -ENOMEM : 0));
+        model[page].prot = prot;
+        look(2);
+    }
+}
+
 static void op_discard(void)
 {
     u32 first, count;
@@ -293,11 +305,19 @@ static int check_area(const struct vm_area *a, void *arg)
     return 0;
 }
 
+static int check_rights(const struct vm_area *a, void *unused)
+{
+    for (u64 at = a->start; at < a->end; at += PAGE_SIZE)
+        CHECK(model[(at - BASE) / PAGE_SIZE].prot == (a->flags & VM_PROT) && !a->singles);
+    return 0;
+}
+
 static void check_areas(void)
 {
     struct looked looked = {0};
     u64 mapped = 0;
     vm_for_each(check_area, &looked);
+    vm_for_each(check_rights, NULL);
     CHECK(!looked.followers);
     for (u32 i = 0; i < PAGES; i++)
         mapped += model[i].state != NONE;
@@ -308,9 +328,9 @@ static void check_areas(void)
 
 static void test_random(u32 rounds)
 {
-    static void (*const ops[])(void) = {op_map,        op_map,     op_unmap,    op_protect, op_protect,
-                                        op_discard,    op_remap,   op_truncate, op_punch,   op_sync,
-                                        op_file_write, op_reclaim, op_add_huge, op_map};
+    static void (*const ops[])(void) = {op_map,           op_map,        op_unmap,   op_protect,  op_protect,
+                                        op_protect_pages, op_discard,    op_remap,   op_truncate, op_punch,
+                                        op_sync,          op_file_write, op_reclaim, op_add_huge, op_map};
     for (u32 i = 0; i < rounds; i++) {
         ops[host_random(ARRAY_LEN(ops))]();
         look(60);
@@ -380,6 +400,11 @@ static u32 areas(void)
     return n;
 }
 
+static void protect_pages(u32 from, u32 to, u32 prot)
+{
+    CHECK(!vm_protect(addr_of(from), (to - from) * PAGE_SIZE, prot));
+}
+
 /* Committing a reserve piece by piece leaves two areas, not thousands. */
 static void test_merge(void)
 {
@@ -390,8 +415,53 @@ static void test_merge(void)
     for (u64 at = 0; at < 1 << 20; at += 1 << 14)
         CHECK(!vm_protect(BASE + at, 1 << 14, 0));
     CHECK(areas() == 1);
+    /* A piece that is kept apart for a while is cut, or absorbed, before it is joined with both neighbours.
+     */
+    protect_pages(4, 8, VM_READ), protect_pages(4, 8, 0);
+    protect_pages(5, 7, VM_READ);
+    CHECK(areas() == 3);
+    protect_pages(5, 7, 0);
+    protect_pages(4, 8, VM_READ), protect_pages(4, 8, 0);
+    protect_pages(2, 4, VM_READ), protect_pages(2, 4, 0);
+    CHECK(!vm_unmap(BASE + 5 * PAGE_SIZE, 2 * PAGE_SIZE) && areas() == 2);
     CHECK(!vm_unmap(BASE, 1 << 24));
     printf("ok merge\n");
+}
+
+/* Pages protected one at a time are no areas until somebody looks, and then those that there should be. */
+static void test_singles(void)
+{
+    int err;
+    u8 vec[32];
+    struct vm_stats s;
+    CHECK(vm_map(BASE, 32 * PAGE_SIZE, VM_READ | VM_WRITE, VM_FIXED, NULL, 0, NULL) > 0);
+    CHECK(*host_access(BASE + 8 * PAGE_SIZE, true, &err) == 0);
+    for (u32 i = 0; i < 32; i += 4)
+        CHECK(!vm_protect(BASE + i * PAGE_SIZE, PAGE_SIZE, i % 8 ? VM_READ : 0));
+    CHECK(!vm_resident(BASE, 32 * PAGE_SIZE, vec) && vec[8] && !vec[0] && !vec[4]);
+    CHECK(!host_access(BASE + 8 * PAGE_SIZE, false, &err) && err == -EACCES);
+    CHECK(!host_access(BASE + 12 * PAGE_SIZE, true, &err) && err == -EACCES);
+    CHECK(host_access(BASE + 12 * PAGE_SIZE, false, &err) && host_access(BASE + 13 * PAGE_SIZE, true, &err));
+    vm_stats(&s);
+    CHECK(s.resident_pages == 2); /* zeros are nobody's page */
+    CHECK(areas() == 16);
+    for (u32 i = 0; i < 32; i += 4)
+        CHECK(!vm_protect(BASE + i * PAGE_SIZE, PAGE_SIZE, VM_READ | VM_WRITE));
+    CHECK(areas() == 1);
+    /* They keep their rights when their contents go, and do not move with their neighbours. */
+    CHECK(!vm_protect(BASE + 8 * PAGE_SIZE, PAGE_SIZE, VM_READ));
+    CHECK(!vm_discard(BASE + 7 * PAGE_SIZE, 3 * PAGE_SIZE));
+    CHECK(!host_access(BASE + 8 * PAGE_SIZE, true, &err) && err == -EACCES && areas() == 3);
+    CHECK(!vm_protect(BASE + 20 * PAGE_SIZE, PAGE_SIZE, 0));
+    CHECK(vm_remap(BASE + 16 * PAGE_SIZE, 8 * PAGE_SIZE, 9 * PAGE_SIZE, VM_REMAP_MAYMOVE, 0) == -EFAULT);
+    /* What grows page by page moves the border to its neighbour. */
+    CHECK(!vm_unmap(BASE, 32 * PAGE_SIZE) && vm_map(BASE, 32 * PAGE_SIZE, 0, VM_FIXED, NULL, 0, NULL) > 0);
+    CHECK(!vm_protect(BASE, 4 * PAGE_SIZE, VM_READ));
+    CHECK(!vm_protect(BASE + 4 * PAGE_SIZE, PAGE_SIZE, VM_READ) && areas() == 2);
+    CHECK(!vm_unmap(BASE, 32 * PAGE_SIZE));
+    vm_stats(&s);
+    CHECK(s.resident_pages == 0 && areas() == 0);
+    printf("ok singles\n");
 }
 
 static void test_brk(void)
@@ -566,6 +636,7 @@ int main(int argc, char **argv)
     limit[0] = limit[1] = OBJ_PAGES;
     test_placement();
     test_merge();
+    test_singles();
     test_brk();
     test_resident();
     test_seek();
