@@ -49,21 +49,6 @@ static ssize_t mem_read(struct file *f, struct iov_iter *it, u64 *pos)
     return total;
 }
 
-/* The same page for every hole: nobody writes to what is borrowed. */
-static struct page *hole_page(void)
-{
-    static struct page *zeros;
-    struct page *page = __atomic_load_n(&zeros, __ATOMIC_ACQUIRE), *other = NULL;
-    if (!page && (page = page_alloc(0, PAGE_KERNEL, PHYS_ZERO)) &&
-        !__atomic_compare_exchange_n(&zeros, &other, page, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
-        page_put(page);
-        page = other;
-    }
-    if (page)
-        page_get(page);
-    return page;
-}
-
 static ssize_t mem_borrow(struct file *f, u64 pos, size_t n, struct page **pages, u32 max)
 {
     struct vm_object *obj = &f->inode->object;
@@ -74,10 +59,10 @@ static ssize_t mem_borrow(struct file *f, u64 pos, size_t n, struct page **pages
     for (; at << PAGE_SHIFT < end && at - first < max; at++) {
         struct page **page = &pages[at - first];
         err = page_for_read(obj, at, page);
-        if (!err && !*page && !(*page = hole_page()))
-            err = -ENOMEM;
         if (err)
             break;
+        if (!*page)
+            *page = vm_zero_page(); /* a hole: nobody writes to what is borrowed */
     }
     if (!(f->flags & O_NOATIME))
         inode_accessed(f->inode);

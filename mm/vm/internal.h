@@ -133,7 +133,7 @@ void tlb_init(void);
 /*
  * A single: a page of an anonymous area that has rights of its own instead of the area's, which has `singles`
  * set. Its entry, at level 0 and never 0, has PTE_OWN and the VM_PROT bits of its rights from PTE_OWN_PROT
- * on; while nobody touched the page it maps zero_page. Changes with vm_lock alone, read with any.
+ * on; while nobody touched the page it maps the page of zeros. Changes with vm_lock alone, read with any.
  */
 #define PTE_OWN      PTE_SOFT3
 #define PTE_OWN_PROT PTE_SOFT4
@@ -197,8 +197,13 @@ void pt_walk(u64 start, u64 end, void (*fn)(pte_t *e, u64 addr, int level, void 
 /* Present bits for a page of an area with these flags. */
 u64 pt_flags(u32 area_flags, bool writable);
 
-extern u8 zero_page[PAGE_SIZE]; /* in the kernel image; mapped read-only for untouched memory */
-u64 zero_page_paddr(void);
+extern u64 zero_paddr; /* of vm_zero_page(); fixed by pt_init() */
+static inline u64 zero_page_paddr(void)
+{
+    return zero_paddr;
+}
+/* Makes the page of zeros. */
+void pt_init(void);
 
 /* ---- radix.c: pages of an object by index, under the object's lock ---- */
 

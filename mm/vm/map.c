@@ -797,6 +797,7 @@ void areas_settle(void)
 
 void vm_init(void)
 {
+    pt_init();
     tlb_init();
     reclaim_init();
     peek_init();

@@ -15,11 +15,20 @@
 
 #define TABLE_FLAGS (PTE_PRESENT | PTE_WRITE | PTE_ACCESSED)
 
-u8 zero_page[PAGE_SIZE] __attribute__((aligned(4096)));
+u64 zero_paddr;
 
-u64 zero_page_paddr(void)
+void pt_init(void)
 {
-    return (u64)zero_page - KERNEL_BASE;
+    struct page *page = page_alloc(0, PAGE_KERNEL, PHYS_ZERO);
+    ASSERT(page);
+    zero_paddr = page_to_paddr(page);
+}
+
+struct page *vm_zero_page(void)
+{
+    struct page *page = paddr_to_page(zero_paddr);
+    page_get(page);
+    return page;
 }
 
 u64 pt_flags(u32 area_flags, bool writable)
@@ -356,7 +365,7 @@ static pte_t *__attribute__((noinline)) make_single_entry(u64 addr, struct tlb_b
     return huge && !pt_split_around(addr, addr + PAGE_SIZE, b) ? pt_make_entry(huge, addr) : NULL;
 }
 
-/* An entry of zero_page, which stands for an untouched page: empty again. */
+/* An entry of the page of zeros, which stands for an untouched page: empty again. */
 static void __attribute__((noinline)) empty_entry(pte_t *entry, u64 addr, struct tlb_batch *b)
 {
     if (pte_present(pte_exchange(entry, (pte_t){0})))

@@ -141,6 +141,9 @@ struct vm_file_ops {
 extern struct vm_file_ops vm_file_ops;
 
 void vm_init(void);
+/* The page of zeros, which nobody may write to: mapped for memory that was only read. With a reference for
+ * the caller. Mappings have none. After vm_init(). */
+struct page *vm_zero_page(void);
 void vm_init_cpu(void);
 
 /* After all CPUs are online, before the program starts. */

@@ -256,6 +256,15 @@ struct page *vm_object_peek(struct vm_object *obj, u64 index)
     return page;
 }
 
+struct page *vm_zero_page(void)
+{
+    static struct page *zeros;
+    if (!zeros)
+        memset(page_to_virt(zeros = frame_alloc()), 0, PAGE_SIZE);
+    page_get(zeros);
+    return zeros;
+}
+
 static void zero_part(struct vm_object *obj, u64 start, u64 end)
 {
     struct page *page = start < end ? *slot(obj, start >> PAGE_SHIFT) : NULL;

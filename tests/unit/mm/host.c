@@ -187,8 +187,6 @@ void host_idle(void)
     take_interrupts();
 }
 
-extern u8 zero_page[];
-
 static u8 *access_memory(u64 addr, u32 access, int *err)
 {
     for (u32 tries = 0; tries < 1000; tries++) {
@@ -204,8 +202,7 @@ static u8 *access_memory(u64 addr, u32 access, int *err)
         }
         if (allowed(e, access)) {
             *err = 0;
-            u8 *base = pte_paddr(e) == (u64)zero_page ? zero_page : phys_to_virt(pte_paddr(e));
-            return base + addr % PAGE_SIZE;
+            return (u8 *)phys_to_virt(pte_paddr(e)) + addr % PAGE_SIZE;
         }
         *err = vm_fault(addr, access | (pte_present(e) ? PF_PRESENT : 0));
         if (*err)
