@@ -8,6 +8,7 @@
  *
  * Locks: zone_lock (frames of the buddy). A CPU's cache needs none: preemption off.
  */
+#include "kernel/arch/x86_64/zero.h"
 #include "kernel/base/panic.h"
 #include "kernel/base/string.h"
 #include "mm/phys/internal.h"
@@ -337,7 +338,7 @@ static inline struct page *page_ready(struct page *page, u32 order, u32 kind, u3
     page->index = 0;
     page->private = 0;
     if (flags & PHYS_ZERO)
-        memset(page_to_virt(page), 0, PAGE_SIZE << order);
+        zero_frames(page_to_virt(page), PAGE_SIZE << order);
     return page;
 }
 

@@ -6,7 +6,7 @@
  *
  * The lists are guarded by zone_lock, which idle CPUs only try.
  */
-#include "kernel/base/string.h"
+#include "kernel/arch/x86_64/zero.h"
 #include "mm/phys/internal.h"
 
 #define SINGLES_MAX 1024         /* frames kept ready at most; a 128th of memory if that is less */
@@ -127,7 +127,7 @@ bool phys_idle_work(void)
         in_hand[cpu].done = 0;
     }
     u64 len = PAGE_SIZE << page->order, step = MIN(STEP, len - in_hand[cpu].done);
-    memset((u8 *)page_to_virt(page) + in_hand[cpu].done, 0, step);
+    zero_frames((u8 *)page_to_virt(page) + in_hand[cpu].done, step);
     in_hand[cpu].done += step;
     if (in_hand[cpu].done < len)
         return true;

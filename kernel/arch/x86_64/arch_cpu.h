@@ -53,6 +53,8 @@ void fpu_init_cpu(void);
  */
 extern bool have_xsave, have_xsaveopt, have_fsgsbase;
 extern u64 fpu_features;
+#define XFEATURE_AVX     0x04UL
+#define XFEATURES_AVX512 0xe4UL /* its three parts, and AVX */
 static inline void fpu_save_inline(void *area)
 {
     u32 lo = fpu_features, hi = fpu_features >> 32;

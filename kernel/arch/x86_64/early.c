@@ -4,6 +4,7 @@
 #include "kernel/arch/x86_64/cpu.h"
 #include "kernel/arch/x86_64/layout.h"
 #include "kernel/arch/x86_64/pte.h"
+#include "kernel/arch/x86_64/zero.h"
 #include "kernel/base/panic.h"
 #include "kernel/base/printf.h"
 #include "kernel/base/string.h"
@@ -68,6 +69,7 @@ void arch_early_init(void)
     syscall_handlers_init();
     cpu_tables_load(&boot_cpu);
     fpu_init_cpu();
+    zero_init();
     start_info_parse();
     paging_init();
 }

@@ -13,9 +13,7 @@
 #define CPUID7B_FSBASE (1u << 0)
 /* x87, SSE, AVX, opmask, ZMM_Hi256, Hi16_ZMM. Not MPX (gone), PKRU (pages have no user bit), AMX (8 KiB a
  * thread). */
-#define FEATURES_WANTED  0xe7UL
-#define XFEATURE_AVX     0x04UL
-#define XFEATURES_AVX512 0xe4UL /* its three parts, and AVX */
+#define FEATURES_WANTED 0xe7UL
 
 #define FXSAVE_FCW   0
 #define FXSAVE_MXCSR 24

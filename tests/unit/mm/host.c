@@ -140,6 +140,41 @@ void tlb_flush_page_local(u64 addr)
             tlb[i].page = ~0UL;
 }
 
+/* Not sched_yield: the kernel has a function of that name. */
+static void host_yield(void)
+{
+    usleep(1);
+}
+
+static u32 expected, arrived; /* atomic */
+
+void host_meet_in_zeroing(u32 cpus)
+{
+    __atomic_store_n(&arrived, 0, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&expected, cpus, __ATOMIC_SEQ_CST);
+}
+
+static void meet(void)
+{
+    u32 cpus = __atomic_load_n(&expected, __ATOMIC_SEQ_CST);
+    __atomic_add_fetch(&arrived, 1, __ATOMIC_SEQ_CST);
+    for (u32 i = 0; __atomic_load_n(&arrived, __ATOMIC_SEQ_CST) < cpus; i++) {
+        if (i == 20000) {
+            printf("not ok zeroing: %u of %u CPUs came\n", arrived, cpus);
+            abort();
+        }
+        host_yield();
+    }
+}
+
+void zero_frames(void *at, u64 len)
+{
+    CHECK(IS_ALIGNED((u64)at | len, PAGE_SIZE));
+    memset(at, 0, len);
+    if (__atomic_load_n(&expected, __ATOMIC_SEQ_CST))
+        meet();
+}
+
 void tlb_flush_all_local(void)
 {
     memset(tlb, 0xff, sizeof(tlb));
@@ -148,12 +183,6 @@ void tlb_flush_all_local(void)
 void tlb_flush_program_local(void)
 {
     tlb_flush_all_local();
-}
-
-/* Not sched_yield: the kernel has a function of that name. */
-static void host_yield(void)
-{
-    usleep(1);
 }
 
 static __thread u32 interrupts;

@@ -8,6 +8,7 @@
 #include "kernel/arch/x86_64/cpu.h"
 #include "kernel/arch/x86_64/pte.h"
 #include "kernel/arch/x86_64/trap.h"
+#include "kernel/arch/x86_64/zero.h"
 #include "kernel/base/errno.h"
 #include "kernel/base/string.h"
 #include "mm/phys/phys.h"
@@ -46,5 +47,9 @@ void host_run_workers(void);
 
 extern u32 host_seed;
 u64 host_random(u64 below);
+
+/* From now on whoever has zeroed memory waits there until so many CPUs have. 0: nobody waits. The test fails
+ * when they do not come, because a lock keeps them from it. */
+void host_meet_in_zeroing(u32 cpus);
 
 #endif

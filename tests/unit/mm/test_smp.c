@@ -17,6 +17,8 @@
 #define CODE_PAGES   4
 #define TABLE        0x60000000UL /* alone in its 2 MiB, and in its page table */
 
+#define TOGETHER 0x100000000UL /* touched by all at the same time: pages of 4 KiB, then of 2 MiB */
+
 static struct vm_object memory, file;
 static pthread_barrier_t all_started;
 static u32 running = CPUS, ended, rounds;
@@ -174,6 +176,29 @@ static void disturb_idle_for_tables(u32 id)
     meet();
 }
 
+/*
+ * Faults overlap, whatever locks they take: each CPU waits in the middle of its own until all are in theirs.
+ * The tables are there already, by CPU 0.
+ */
+static void fault_together(u32 id, u64 start, u64 step)
+{
+    if (!id)
+        set(start, 1);
+    pthread_barrier_wait(&all_started);
+    for (u32 i = 1; i <= 3; i++) {
+        if (!id)
+            host_meet_in_zeroing(CPUS);
+        pthread_barrier_wait(&all_started);
+        set(start + (i * CPUS + id) * step, id + 1);
+        pthread_barrier_wait(&all_started);
+    }
+    if (!id)
+        host_meet_in_zeroing(0);
+    pthread_barrier_wait(&all_started);
+    for (u32 i = CPUS; i < 4 * CPUS; i++)
+        CHECK(get(start + i * step) == 1 + i % CPUS && get(start + i * step + 1) == 0);
+}
+
 static void *run(void *arg)
 {
     u32 id = (u64)arg;
@@ -184,6 +209,8 @@ static void *run(void *arg)
     if (!id)
         vm_cpus_started();
     pthread_barrier_wait(&all_started);
+    fault_together(id, TOGETHER, PAGE_SIZE);
+    fault_together(id, TOGETHER + HUGE_SIZE, HUGE_SIZE);
     disturb_idle_for_tables(id);
     for (u32 i = 0; i < rounds; i++) {
         use_common(id, mine);
@@ -211,6 +238,9 @@ int main(int argc, char **argv)
     vm_object_init(&file, &file_ops, FILE_PAGES * PAGE_SIZE, NULL);
     CHECK(vm_map(COMMON, COMMON_PAGES * PAGE_SIZE, VM_READ | VM_WRITE, VM_FIXED, NULL, 0, NULL) > 0);
     CHECK(vm_map(CODE, CODE_PAGES * PAGE_SIZE, VM_PROT, VM_FIXED, NULL, 0, NULL) > 0);
+    CHECK(vm_map(TOGETHER, HUGE_SIZE, VM_READ | VM_WRITE | VM_NOHUGE, VM_FIXED, NULL, 0, NULL) > 0);
+    CHECK(vm_map(TOGETHER + HUGE_SIZE, 16 * HUGE_SIZE, VM_READ | VM_WRITE | VM_HUGE, VM_FIXED, NULL, 0,
+                 NULL) > 0);
     for (u64 i = 1; i < CPUS; i++)
         pthread_create(&threads[i], NULL, run, (void *)i);
     run(NULL);
