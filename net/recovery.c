@@ -594,6 +594,7 @@ void recovery_forget(struct tcp_pcb *pcb)
     unqueue(r);
     disarm(r);
     r->sacked = r->lost = r->resent = r->sacked_segments = 0;
+    r->last = r->last_unsent = NULL;
     r->phase = R_OPEN;
 }
 

@@ -26,7 +26,8 @@ enum recovery_phase { R_OPEN, R_RECOVERY, R_LOSS };
 enum recovery_timer { R_NONE, R_REORDER, R_PROBE, R_RTO };
 
 struct tcp_recovery {
-    struct tcp_seg *last; /* on `unacked`, while there is any */
+    struct tcp_seg *last;        /* on `unacked`, while there is any */
+    struct tcp_seg *last_unsent; /* at tcp_write()'s last return: others may have come behind. NULL: look */
 
     /* The timer: in the tree under queued_ns, which is never later than due_ns. */
     struct tree_node node;
