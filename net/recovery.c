@@ -15,6 +15,7 @@
 #define WINDOW_KEEPS 16 /* RFC 8985, 6.2.4 */
 #define SACK_MAX     4  /* blocks an option has room for */
 #define WINDOW_MAX   (1u << 30)
+#define WINDOW_FIRST 10u /* segments (RFC 6928) */
 
 #define OPTION_END  0
 #define OPTION_NOP  1
@@ -551,9 +552,27 @@ static void resend_lost(struct tcp_pcb *pcb)
     }
 }
 
+/* What one knew of the path fades while nothing is sent: half of the window for each timeout's time (RFC
+ * 2861). */
+static void fade(struct tcp_pcb *pcb)
+{
+    struct tcp_recovery *r = &pcb->recovery;
+    u32 first = WINDOW_FIRST * pcb->mss;
+    u64 idle = clock_monotonic_ns() - r->sent_ns, period = rto(pcb);
+    if (idle < period)
+        return;
+    pcb->ssthresh = MAX(pcb->ssthresh, pcb->cwnd / 4 * 3);
+    for (; idle >= period && pcb->cwnd > first; idle -= period)
+        pcb->cwnd /= 2;
+    pcb->cwnd = MAX(pcb->cwnd, first);
+    cubic_idle(&r->cubic);
+}
+
 u32 recovery_window(struct tcp_pcb *pcb)
 {
     struct tcp_recovery *r = &pcb->recovery;
+    if (!pcb->unacked && pcb->unsent && pcb->cwnd > WINDOW_FIRST * pcb->mss)
+        fade(pcb);
     if (r->lost > r->resent)
         resend_lost(pcb);
     u32 window = pcb->cwnd + outstanding(pcb) - under_way(pcb);
@@ -565,7 +584,7 @@ void recovery_sent(struct tcp_pcb *pcb, struct tcp_seg *seg)
     struct tcp_recovery *r = &pcb->recovery;
     u64 now = clock_monotonic_ns();
     bool again = seg->sent.at_ns;
-    seg->sent.at_ns = now;
+    seg->sent.at_ns = r->sent_ns = now;
     if (again) {
         counters.resent++;
         seg->sent.marks |= MARK_TWICE;

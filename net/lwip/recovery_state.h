@@ -35,6 +35,7 @@ struct tcp_recovery {
     enum recovery_timer kind;
     u64 queued_ns, due_ns;
     u64 rto_from_ns; /* what the retransmission timeout counts from */
+    u64 sent_ns;     /* when the last segment left */
 
     /* Round trips (RFC 6298). 0: none measured. */
     u64 srtt_ns, rttvar_ns, min_rtt_ns;

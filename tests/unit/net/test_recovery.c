@@ -508,6 +508,24 @@ static void gives_up(void)
     let_go();
 }
 
+/* A window that was not used for long does not leave at once. */
+static void rests(void)
+{
+    struct wire w = {.delay_ns = 25 * MS, .byte_ns = WIDE};
+    char why[100];
+    transfer(&w, 4000000, 10 * NSEC_PER_SEC);
+    u32 before = sender->cwnd, burst = 0;
+    now_ns += 10 * NSEC_PER_SEC;
+    to_send += 1000000;
+    write_more();
+    for (const struct frame *f = flying; f; f = f->next)
+        burst++;
+    snprintf(why, sizeof(why), "%u segments at once, of a window of %u", burst, before / MSS);
+    run(10 * NSEC_PER_SEC);
+    verdict("rests", !failed && received == to_send && before > 50 * MSS && burst == 10, why);
+    let_go();
+}
+
 /* No timer is left when nothing is under way. */
 static void idle(void)
 {
@@ -536,6 +554,7 @@ int main(void)
     for (u32 i = 0; i < ARRAY_LEN(expectations); i++)
         expect(&expectations[i]);
     gives_up();
+    rests();
     idle();
     return failures != 0;
 }
