@@ -306,8 +306,9 @@ static bool cut(struct pbuf *p)
     const struct udp_hdr *h = (const struct udp_hdr *)((u8 *)p->payload - UDP_HLEN);
     u32 len = lwip_ntohs(h->len);
     if (ip_current_is_v6()) {
-        if (!h->chksum)
-            return false; /* RFC 8200, 8.1 */
+        /* RFC 8200, 8.1; what never left this machine has none */
+        if (!h->chksum && netif_get_ip6_addr_match(ip_current_input_netif(), ip6_current_src_addr()) < 0)
+            return false;
         if (!len)
             return true; /* a jumbogram's, or as good as */
     }

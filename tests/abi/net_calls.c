@@ -280,6 +280,27 @@ CASE(sock_udp_unreachable)
 }
 
 /* What went wrong is told before what waits; a closed end is told to those alone who would wait. */
+CASE(sock_udp6_to_oneself)
+{
+    struct sockaddr_in6 a = {.sin6_family = AF_INET6, .sin6_addr = in6addr_loopback}, from;
+    socklen_t len = sizeof(a);
+    struct timeval patience = {.tv_sec = 5};
+    char text[8];
+    int s = socket(AF_INET6, SOCK_DGRAM, 0), peer = socket(AF_INET6, SOCK_DGRAM, 0);
+    OK(bind(s, (void *)&a, sizeof(a)));
+    OK(getsockname(s, (void *)&a, &len));
+    OK(setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)));
+    for (int size = 0; size <= 8; size += 4) {
+        VALUE(sendto(peer, "datagram", size, 0, (void *)&a, sizeof(a)));
+        len = sizeof(from);
+        VALUE(recvfrom(s, text, sizeof(text), 0, (void *)&from, &len));
+        CHECK(!memcmp(&from.sin6_addr, &in6addr_loopback, sizeof(in6addr_loopback)));
+        CHECK(!memcmp(text, "datagram", size));
+    }
+    close(s);
+    close(peer);
+}
+
 CASE(sock_udp_error_first)
 {
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)}, b = a;
