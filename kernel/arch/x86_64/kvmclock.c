@@ -3,6 +3,7 @@
 #include "kernel/arch/x86_64/clock.h"
 #include "kernel/arch/x86_64/cpu.h"
 #include "kernel/arch/x86_64/layout.h"
+#include "kernel/base/string.h"
 
 #define MSR_WALL_CLOCK  0x4b564d00
 #define MSR_SYSTEM_TIME 0x4b564d01
@@ -34,37 +35,29 @@ static u32 features(void)
     return a;
 }
 
-/* The version is read first and again last: the same even one means that nothing changed in between. */
-static u32 read_begin(const u32 *version)
+/* Copies what the hypervisor keeps up to date. The version is read first and again last: the same even one
+ * means that nothing changed in between. */
+static void read_whole(const u32 *version, const void *from, void *copy, size_t size)
 {
-    return __atomic_load_n(version, __ATOMIC_ACQUIRE);
-}
-
-static bool read_failed(const u32 *version, u32 begin)
-{
-    __atomic_thread_fence(__ATOMIC_ACQUIRE);
-    return (begin & 1) || __atomic_load_n(version, __ATOMIC_RELAXED) != begin;
+    u32 begin;
+    do {
+        begin = __atomic_load_n(version, __ATOMIC_ACQUIRE);
+        memcpy(copy, from, size);
+        __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    } while ((begin & 1) || __atomic_load_n(version, __ATOMIC_RELAXED) != begin);
 }
 
 static struct pvclock_vcpu_time_info info_read(void)
 {
     struct pvclock_vcpu_time_info copy;
-    u32 version;
-    do {
-        version = read_begin(&info.version);
-        copy = info;
-    } while (read_failed(&info.version, version));
+    read_whole(&info.version, (const void *)&info, &copy, sizeof(copy));
     return copy;
 }
 
 static struct pvclock_wall_clock wall_read(void)
 {
     struct pvclock_wall_clock copy;
-    u32 version;
-    do {
-        version = read_begin(&wall.version);
-        copy = wall;
-    } while (read_failed(&wall.version, version));
+    read_whole(&wall.version, (const void *)&wall, &copy, sizeof(copy));
     return copy;
 }
 
