@@ -42,6 +42,28 @@ static inline u16 flow_be16(const u8 *p)
     return p[0] << 8 | p[1];
 }
 
+static inline void flow_put_be16(u8 *p, u16 v)
+{
+    p[0] = v >> 8;
+    p[1] = v;
+}
+
+/* Sums of 16-bit words for a header's checksum (RFC 1071), in host order; flow_fold() makes one word of a
+ * sum. */
+static inline u32 flow_sum_words(const u8 *p, u32 words)
+{
+    u32 sum = 0;
+    for (u32 i = 0; i < words; i++)
+        sum += flow_be16(p + 2 * i);
+    return sum;
+}
+
+static inline u32 flow_fold(u32 sum)
+{
+    sum = (sum & 0xffff) + (sum >> 16);
+    return (sum & 0xffff) + (sum >> 16);
+}
+
 /* False: not a whole packet. */
 static inline bool flow_read(const struct net_buf *frame, struct flow_packet *out)
 {

@@ -114,8 +114,8 @@ static err_t on_receive(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t er
     if (p)
         return inet_arrived(s, p);
     s->peer_end = true;
-    if (pcb->flags &
-        TF_FIN) /* not send_shut: who shuts a direct end says so before it has the core for its FIN */
+    /* Not send_shut: who shuts a direct end says so before it has the core for its FIN. */
+    if (pcb->flags & TF_FIN)
         finish(s);
     if (!channel_draining(s))
         inet_wake(s, POLL_IN | POLL_RDHUP);

@@ -64,14 +64,6 @@ void template_end(void)
     watched.socket = NULL;
 }
 
-static u32 sum_words(const u8 *p, u32 words)
-{
-    u32 sum = 0;
-    for (u32 i = 0; i < words; i++)
-        sum += flow_be16(p + 2 * i);
-    return sum;
-}
-
 /* The length of its headers, if the frame is a whole datagram to one machine; else 0. */
 static u32 headers_of(const u8 *frame, u32 len)
 {
@@ -102,25 +94,13 @@ void template_see(const u8 *frame, u32 len)
     if (!v6) {
         memset(ip + 2, 0, 4);
         memset(ip + 10, 0, 2);
-        t->sum = sum_words(ip, FLOW_IPV4 / 2);
+        t->sum = flow_sum_words(ip, FLOW_IPV4 / 2);
     }
-    t->pseudo = FLOW_UDP + (v6 ? sum_words(ip + 8, 16) : sum_words(ip + 12, 4));
+    t->pseudo = FLOW_UDP + (v6 ? flow_sum_words(ip + 8, 16) : flow_sum_words(ip + 12, 4));
     watched.socket = NULL;
 }
 
 /* ---- to send ---- */
-
-static void put_be16(u8 *p, u32 v)
-{
-    p[0] = v >> 8;
-    p[1] = v;
-}
-
-static u32 fold(u32 sum)
-{
-    sum = (sum & 0xffff) + (sum >> 16);
-    return (sum & 0xffff) + (sum >> 16);
-}
 
 /* The headers before a datagram of len bytes with its own. */
 static void fill(const struct template *t, u8 *frame, u32 len, u16 port)
@@ -128,16 +108,16 @@ static void fill(const struct template *t, u8 *frame, u32 len, u16 port)
     u8 *ip = frame + FLOW_ETHERNET, *udp = frame + t->headers - UDP_HLEN;
     memcpy(frame, t->bytes, t->headers);
     if (t->headers == HEADERS_MAX) {
-        put_be16(ip + 4, len);
+        flow_put_be16(ip + 4, len);
     } else {
         u32 total = len + FLOW_IPV4;
-        put_be16(ip + 2, total);
-        put_be16(ip + 4, ++identification);
-        put_be16(ip + 10, ~fold(t->sum + total + identification));
+        flow_put_be16(ip + 2, total);
+        flow_put_be16(ip + 4, ++identification);
+        flow_put_be16(ip + 10, ~flow_fold(t->sum + total + identification));
     }
-    put_be16(udp + 2, port);
-    put_be16(udp + 4, len);
-    put_be16(udp + 6, fold(t->pseudo + len));
+    flow_put_be16(udp + 2, port);
+    flow_put_be16(udp + 4, len);
+    flow_put_be16(udp + 6, flow_fold(t->pseudo + len));
 }
 
 int template_send(const struct inet_socket *s, struct pbuf *p, const ip_addr_t *to, u16 port)

@@ -9,6 +9,7 @@
 #include "lwip/prot/tcp.h"
 #include "mm/phys/phys.h"
 #include "net/core.h"
+#include "net/flow.h"
 #include "net/refer.h"
 #include "net/template.h"
 
@@ -18,7 +19,6 @@
 #define SMALL       256u  /* bytes that are cheaper to copy */
 #define HEADERS_MAX 134u  /* Ethernet, IPv6, TCP with all its options */
 #define LARGE_MAX   65000u
-#define ETHERNET    14u
 #define FLOWS       256u
 #define FLOW_PAUSE  (100 * NSEC_PER_MSEC) /* frames of before it have long been received */
 
@@ -139,31 +139,20 @@ static void hold(struct frame *f, struct pbuf *p)
 
 /* ---- what a frame holds ---- */
 
-static u16 be16(const u8 *p)
-{
-    return p[0] << 8 | p[1];
-}
-
-static void put_be16(u8 *p, u16 v)
-{
-    p[0] = v >> 8;
-    p[1] = v;
-}
-
 static u32 be32(const u8 *p)
 {
-    return (u32)be16(p) << 16 | be16(p + 2);
+    return (u32)flow_be16(p) << 16 | flow_be16(p + 2);
 }
 
 /* The frame at p, when it is a TCP segment. len: of the whole frame; headers are in one piece, as lwIP builds
  * them. */
 static bool parse(u8 *p, u32 first, u32 len, struct segment *s)
 {
-    u32 type = first >= ETHERNET + 20 ? be16(p + 12) : 0;
-    s->ip = p + ETHERNET;
+    u32 type = first >= FLOW_ETHERNET + 20 ? flow_be16(p + 12) : 0;
+    s->ip = p + FLOW_ETHERNET;
     s->v6 = type == 0x86dd;
-    if (type == 0x0800 ? s->ip[0] != 0x45 || s->ip[9] != IP_PROTO_TCP || (be16(s->ip + 6) & 0x3fff)
-                       : !s->v6 || first < ETHERNET + 40 || s->ip[6] != IP_PROTO_TCP)
+    if (type == 0x0800 ? s->ip[0] != 0x45 || s->ip[9] != IP_PROTO_TCP || (flow_be16(s->ip + 6) & 0x3fff)
+                       : !s->v6 || first < FLOW_ETHERNET + 40 || s->ip[6] != IP_PROTO_TCP)
         return false;
     s->tcp = s->ip + (s->v6 ? 40 : 20);
     if (s->tcp + 20 > p + first)
@@ -179,10 +168,10 @@ static bool parse(u8 *p, u32 first, u32 len, struct segment *s)
 static u32 hash_flow(u8 *p, u32 first, u32 len)
 {
     struct segment s;
-    u32 type = first >= ETHERNET + 20 ? be16(p + 12) : 0, at = ETHERNET + 12, words = 2;
+    u32 type = first >= FLOW_ETHERNET + 20 ? flow_be16(p + 12) : 0, at = FLOW_ETHERNET + 12, words = 2;
     u64 h = parse(p, first, len, &s) ? be32(s.tcp) : 0;
-    if (type == 0x86dd && first >= ETHERNET + 40) {
-        at = ETHERNET + 8;
+    if (type == 0x86dd && first >= FLOW_ETHERNET + 40) {
+        at = FLOW_ETHERNET + 8;
         words = 8;
     } else if (type != 0x0800) {
         words = 0;
@@ -210,16 +199,12 @@ static void assign(struct frame *f, u8 *p, u32 first, u32 len, u64 now)
 static void seed_checksum(struct net_offload *o, const u8 *frame, const struct segment *s, u32 tcp_len)
 {
     const u8 *at = s->ip + (s->v6 ? 8 : 12);
-    u32 sum = IP_PROTO_TCP + tcp_len, n = s->v6 ? 16 : 4;
-    for (u32 i = 0; i < 2 * n; i += 2)
-        sum += be16(at + i);
-    sum = (sum & 0xffff) + (sum >> 16);
-    sum = (sum & 0xffff) + (sum >> 16);
+    u32 sum = flow_fold(IP_PROTO_TCP + tcp_len + flow_sum_words(at, s->v6 ? 16 : 4));
     counters.checksums++;
     o->flags = NET_NEEDS_CSUM;
     o->csum_start = s->tcp - frame;
     o->csum_offset = 16;
-    put_be16(s->tcp + 16, sum);
+    flow_put_be16(s->tcp + 16, sum);
 }
 
 /* TCP's checksum is the device's business. (UDP's is lwIP's: a fragmented datagram has one, too.) */
@@ -243,7 +228,7 @@ static bool follows(const struct segment *a, const struct segment *b, u32 gso_si
     u32 addresses = a->v6 ? 32 : 8, at = a->v6 ? 8 : 12, joined = pending_len - a->headers;
     return a->v6 == b->v6 && a->headers == b->headers && !memcmp(a->ip + at, b->ip + at, addresses) &&
            !memcmp(a->tcp, b->tcp, 4) && be32(a->tcp + 4) + joined == be32(b->tcp + 4) &&
-           !memcmp(a->tcp + 20, b->tcp + 20, a->headers - (a->tcp + 20 - (a->ip - ETHERNET))) &&
+           !memcmp(a->tcp + 20, b->tcp + 20, a->headers - (a->tcp + 20 - (a->ip - FLOW_ETHERNET))) &&
            joined % gso_size == 0 && b->payload <= gso_size;
 }
 
@@ -253,12 +238,12 @@ static void finish_large(struct frame *f)
     struct segment s;
     u8 *p = f->bytes;
     parse(p, HEADERS_MAX, pending_len, &s);
-    u32 ip_len = pending_len - ETHERNET;
+    u32 ip_len = pending_len - FLOW_ETHERNET;
     if (s.v6) {
-        put_be16(s.ip + 4, ip_len - 40);
+        flow_put_be16(s.ip + 4, ip_len - 40);
     } else {
-        put_be16(s.ip + 2, ip_len);
-        put_be16(s.ip + 10, 0);
+        flow_put_be16(s.ip + 2, ip_len);
+        flow_put_be16(s.ip + 10, 0);
         u16 sum = inet_chksum(s.ip, 20);
         memcpy(s.ip + 10, &sum, 2);
     }
