@@ -23,7 +23,6 @@ static u64 alloc_stack(u64 *bottom)
 
 static void cpu_main(void)
 {
-    phys_init_cpu();
     vm_init_cpu();
     sched_cpu_main();
 }
@@ -32,6 +31,7 @@ const struct arch_hooks arch_hooks = {
     .alloc_frame = alloc_frame,
     .alloc = kmalloc,
     .alloc_stack = alloc_stack,
+    .prepare_cpu = phys_prepare_cpu,
     .cpu_main = cpu_main,
     .preempt = sched_preempt,
     .switch_finish = sched_switch_finish,

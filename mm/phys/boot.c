@@ -184,8 +184,3 @@ void phys_init(void)
         add_blocks(ranges[i].start >> PAGE_SHIFT, ranges[i].end >> PAGE_SHIFT);
     frames_start();
 }
-
-void phys_init_cpu(void)
-{
-    /* A CPU's caches are made when it first allocates. */
-}

@@ -10,7 +10,6 @@
  */
 #include "kernel/arch/x86_64/zero.h"
 #include "kernel/base/panic.h"
-#include "kernel/base/string.h"
 #include "mm/phys/internal.h"
 #include "sched/mutex.h"
 
@@ -26,7 +25,7 @@ static u64 total_pages, reserve_pages; /* fixed after frames_start() */
 static u32 pool_limit;                 /* fixed after frames_start() */
 
 static struct mm_cpu boot_cpu_caches;
-static struct mm_cpu *all_caches[CPU_MAX]; /* set once each, atomically */
+static struct mm_cpu *all_caches[CPU_MAX]; /* set once each, atomically; NULL: no such CPU */
 
 static u64 (*reclaimers[4])(u64 want);
 
@@ -130,7 +129,7 @@ void frames_start(void)
 
 /* ---- per-CPU caches ---- */
 
-/* This CPU's caches; preemption off. NULL before the first allocation on a CPU. */
+/* This CPU's caches; preemption off. */
 static struct mm_cpu *caches(void)
 {
     return this_cpu()->mm;
@@ -141,45 +140,17 @@ static void count_kind(struct mm_cpu *c, u32 kind, s64 pages)
     __atomic_store_n(&c->used[kind], c->used[kind] + pages, __ATOMIC_RELAXED);
 }
 
-/* Gives the CPU we are on its caches. May sleep. */
-static void caches_create(void)
-{
-    mutex_lock(&zone_lock);
-    struct page *page = buddy_take(0);
-    mutex_unlock(&zone_lock);
-    if (!page)
-        return;
-    struct mm_cpu *c = memset(page_to_virt(page), 0, PAGE_SIZE);
-    _Static_assert(sizeof(*c) <= PAGE_SIZE, "one frame");
-    preempt_disable();
-    if (!this_cpu()->mm) {
-        set_kind(page, PAGE_KERNEL);
-        count_kind(c, PAGE_KERNEL, 1);
-        this_cpu()->mm = c;
-        __atomic_store_n(&all_caches[cpu_id()], c, __ATOMIC_RELEASE);
-        page = NULL;
-    }
-    preempt_enable();
-    if (!page)
-        return;
-    mutex_lock(&zone_lock);
-    buddy_give(page, 0);
-    mutex_unlock(&zone_lock);
-}
-
 static inline struct page *pool_take(u32 order, u32 kind)
 {
     struct page *page = NULL;
     preempt_disable();
     struct mm_cpu *c = caches();
-    if (likely(c)) {
-        if (likely(order == 0) && c->count)
-            page = c->pool[--c->count];
-        else if (order == ORDER_HUGE && c->huge_count)
-            page = c->huge[--c->huge_count];
-        if (page)
-            count_kind(c, kind, 1L << order);
-    }
+    if (likely(order == 0) && c->count)
+        page = c->pool[--c->count];
+    else if (order == ORDER_HUGE && c->huge_count)
+        page = c->huge[--c->huge_count];
+    if (page)
+        count_kind(c, kind, 1L << order);
     preempt_enable();
     return page;
 }
@@ -190,18 +161,15 @@ static bool pool_give(struct page *page, u32 order)
     bool done = false;
     preempt_disable();
     struct mm_cpu *c = caches();
-    if (likely(c)) {
-        count_kind(c, page->kind, -(1L << order));
-        if (order == 0 && c->count < pool_limit) {
-            set_kind(page, PAGE_POOLED);
-            c->pool[c->count++] = page;
-            done = true;
-        } else if (order == ORDER_HUGE && c->huge_count < HUGE_POOL_MAX &&
-                   total_pages >= HUGE_POOL_MIN_TOTAL) {
-            set_kind(page, PAGE_POOLED);
-            c->huge[c->huge_count++] = page;
-            done = true;
-        }
+    count_kind(c, page->kind, -(1L << order));
+    if (order == 0 && c->count < pool_limit) {
+        set_kind(page, PAGE_POOLED);
+        c->pool[c->count++] = page;
+        done = true;
+    } else if (order == ORDER_HUGE && c->huge_count < HUGE_POOL_MAX && total_pages >= HUGE_POOL_MIN_TOTAL) {
+        set_kind(page, PAGE_POOLED);
+        c->huge[c->huge_count++] = page;
+        done = true;
     }
     preempt_enable();
     return done;
@@ -214,9 +182,9 @@ static void pool_drain(u32 keep, struct page *one)
     u32 n = 0;
     preempt_disable();
     struct mm_cpu *c = caches();
-    while (c && c->count > keep)
+    while (c->count > keep)
         batch[n++] = c->pool[--c->count];
-    while (c && !keep && c->zeroed_count)
+    while (!keep && c->zeroed_count)
         batch[n++] = c->zeroed[--c->zeroed_count];
     preempt_enable();
     if (!n && !one)
@@ -277,8 +245,7 @@ static struct page *__attribute__((noinline)) zeroed_pool_take(u32 order, u32 ki
 
 static inline bool zeroed_hint(u32 order)
 {
-    struct mm_cpu *c = caches();
-    return c && ((order == 0 && c->zeroed_count) || zeroed_any(order));
+    return (order == 0 && caches()->zeroed_count) || zeroed_any(order); /* of any CPU: it is a hint */
 }
 
 /* From the buddy allocator; single frames bring half a cache more with them. */
@@ -291,14 +258,14 @@ static struct page *zone_take(u32 order, u32 kind, u32 flags)
     struct page *page = zone_allows(kind, order) ? buddy_take(order) : NULL;
     if (unlikely(!page) && zeroed_give_up() && zone_allows(kind, order))
         page = buddy_take(order);
-    while (page && order == 0 && caches() && n < pool_limit / 2 - 1 && zone_allows(PAGE_ANON, 0))
+    while (page && order == 0 && n < pool_limit / 2 - 1 && zone_allows(PAGE_ANON, 0))
         n += buddy_take_upto(extra + n, pool_limit / 2 - 1 - n);
     mutex_unlock(&zone_lock);
     preempt_disable();
     struct mm_cpu *c = caches();
-    if (c && page)
+    if (page)
         count_kind(c, kind, 1L << order);
-    while (c && n && c->count < pool_limit)
+    while (n && c->count < pool_limit)
         c->pool[c->count++] = extra[--n];
     preempt_enable();
     if (n && zone_enter(0)) { /* only when another thread filled the cache meanwhile */
@@ -310,6 +277,17 @@ static struct page *zone_take(u32 order, u32 kind, u32 flags)
 }
 
 /* ---- the interface ---- */
+
+bool phys_prepare_cpu(struct cpu *cpu)
+{
+    struct page *page = page_alloc(0, PAGE_KERNEL, PHYS_ZERO);
+    if (!page)
+        return false;
+    _Static_assert(sizeof(struct mm_cpu) <= PAGE_SIZE, "one frame");
+    cpu->mm = page_to_virt(page);
+    __atomic_store_n(&all_caches[cpu->id], cpu->mm, __ATOMIC_RELEASE);
+    return true;
+}
 
 u64 phys_reclaim(u64 want)
 {
@@ -345,8 +323,6 @@ static inline struct page *page_ready(struct page *page, u32 order, u32 kind, u3
 static struct page *__attribute__((noinline)) alloc_slow(u32 order, u32 kind, u32 flags)
 {
     ASSERT(order <= ORDER_MAX);
-    if (!(flags & PHYS_ATOMIC) && unlikely(!caches()))
-        caches_create();
     struct page *page = zone_take(order, kind, flags);
     for (u32 i = 0, vain = 0; !page && !(flags & (PHYS_ATOMIC | PHYS_TRY)) && i < RECLAIM_TRIES && vain < 3;
          i++) {
@@ -371,8 +347,6 @@ void page_free(struct page *page)
 {
     u32 order = page->order;
     ASSERT(page->kind >= PAGE_KERNEL && page->kind <= PAGE_CACHE);
-    if (unlikely(!caches()))
-        caches_create();
     if (!pool_give(page, order))
         pool_drain(order == 0 ? pool_limit / 2 : POOL_MAX, page);
 }
@@ -392,11 +366,8 @@ static void buddy_give_run(struct page *first, u32 count)
 /* Before frames of one kind go back to the buddy allocator. May sleep. */
 static void count_freed(u32 kind, u64 pages)
 {
-    if (unlikely(!caches()))
-        caches_create();
     preempt_disable();
-    if (likely(caches()))
-        count_kind(caches(), kind, -(s64)pages);
+    count_kind(caches(), kind, -(s64)pages);
     preempt_enable();
 }
 

@@ -132,16 +132,13 @@ static void class_give(u32 class, void *chain)
 
 static void *magazine_pop(u32 class)
 {
-    void **piece = NULL;
     preempt_disable();
     struct mm_cpu *c = this_cpu()->mm;
-    if (likely(c)) {
-        struct magazine *m = &c->magazines[class];
-        piece = m->head;
-        if (piece) {
-            m->head = *piece;
-            m->count--;
-        }
+    struct magazine *m = &c->magazines[class];
+    void **piece = m->head;
+    if (piece) {
+        m->head = *piece;
+        m->count--;
     }
     preempt_enable();
     return piece;
@@ -153,10 +150,6 @@ static void *magazine_push(u32 class, void *chain, u32 count)
     void *rest = NULL;
     preempt_disable();
     struct mm_cpu *c = this_cpu()->mm;
-    if (unlikely(!c)) {
-        preempt_enable();
-        return chain;
-    }
     struct magazine *m = &c->magazines[class];
     while (chain) {
         void **piece = chain;

@@ -18,8 +18,8 @@ struct magazine {
     u32 count;
 };
 
-/* One CPU's caches, in struct cpu.mm. Owned by its CPU: touched with preemption off. Allocated when a CPU
- * first allocates something. */
+/* One CPU's caches, in struct cpu.mm, there before it runs. Owned by their CPU: touched with preemption off.
+ */
 struct mm_cpu {
     u32 count, huge_count, zeroed_count;
     struct page *pool[POOL_MAX];

@@ -15,6 +15,7 @@
 #define ORDER_MAX  10 /* 4 MiB */
 #define ORDER_HUGE 9
 
+struct cpu;
 struct vm_object;
 
 enum page_kind {
@@ -63,8 +64,9 @@ struct page {
  * page tables of boot must map the kernel image and at least the first GiB of the direct map.
  */
 void phys_init(void);
-/* Per-CPU caches of a CPU that comes up; on that CPU. */
-void phys_init_cpu(void);
+/* Gives a CPU its caches, before it starts: a thread that sleeps inside an allocation may wake on any CPU.
+ * False when memory ran out. May sleep. */
+bool phys_prepare_cpu(struct cpu *c);
 
 /* 2^order frames, physically contiguous, aligned to their size; refs 1. NULL when memory ran out even after
  * reclaim. May sleep. */

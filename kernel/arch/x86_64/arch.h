@@ -4,6 +4,7 @@
 
 #include "kernel/base/types.h"
 
+struct cpu;
 struct thread;
 struct trap_frame;
 
@@ -55,6 +56,9 @@ struct arch_hooks {
     void *(*alloc)(size_t size);
     /* The top of a new kernel stack, its lowest address in *bottom; 0 when memory ran out. May sleep. */
     u64 (*alloc_stack)(u64 *bottom);
+    /* Gives a CPU, before it starts, what it needs to allocate memory; false when memory ran out. May sleep.
+     */
+    bool (*prepare_cpu)(struct cpu *c);
     /* The rest of a CPU's life, on the stack that alloc_stack gave, interrupts off; does not return. */
     void (*cpu_main)(void);
     /* On the way out of an interrupt or a system call: need_resched is set, preempt_count 0, interrupts off.

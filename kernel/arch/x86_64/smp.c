@@ -46,6 +46,8 @@ static void prepare_cpu(u32 id, u32 apic_id)
     c->arch = a;
     c->id = id;
     c->apic_id = apic_id;
+    if (!arch_hooks.prepare_cpu(c))
+        panic("out of memory starting CPU %u", id);
     cpu_set_kstack(c, bottom, top);
     ap_stack_top[id] = top;
     ap_index[apic_id] = id;

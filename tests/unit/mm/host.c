@@ -61,12 +61,27 @@ static void garbage(u64 addr, u64 len)
         *(u64 *)(addr + i) = 0xa5a5000100020303UL + i;
 }
 
+static struct cpu *prepared[CPU_MAX];
+
+static struct cpu *cpu_new(u32 id)
+{
+    struct cpu *c = calloc(1, sizeof(*c));
+    c->self = c;
+    c->id = id;
+    c->current = calloc(1, sizeof(struct thread));
+    return c;
+}
+
+struct cpu *host_cpu_prepare(u32 id)
+{
+    prepared[id] = cpu_new(id);
+    CHECK(phys_prepare_cpu(prepared[id]));
+    return prepared[id];
+}
+
 void host_cpu_start(u32 id)
 {
-    host_cpu = calloc(1, sizeof(*host_cpu));
-    host_cpu->self = host_cpu;
-    host_cpu->id = id;
-    host_cpu->current = calloc(1, sizeof(struct thread));
+    host_cpu = prepared[id] ? prepared[id] : cpu_new(id);
     memset(tlb, 0xff, sizeof(tlb));
     __atomic_store_n(&cpus[id], host_cpu, __ATOMIC_RELEASE);
     for (u32 n = __atomic_load_n(&cpu_count, __ATOMIC_RELAXED);
@@ -287,8 +302,21 @@ void sched_wake(struct thread *t)
 {
 }
 
+static struct cpu *elsewhere; /* where a thread that takes a mutex goes on, or NULL */
+
+void host_move_in_locks(u32 id, bool move)
+{
+    elsewhere = move ? host_cpu_prepare(id) : NULL;
+    host_cpu = cpus[0];
+}
+
 void mutex_lock(struct mutex *m)
 {
+    if (elsewhere) {
+        struct cpu *from = host_cpu;
+        host_cpu = elsewhere;
+        elsewhere = from;
+    }
     while (__atomic_exchange_n(&m->count, 1, __ATOMIC_ACQUIRE)) {
         take_interrupts();
         host_yield();

@@ -16,8 +16,13 @@
 
 /* Memory full of garbage, phys_init, vm_init. Memory above 4 GiB too when high is not 0. */
 void host_boot(u64 bytes, u64 high);
-/* Makes the calling host thread CPU id. */
+/* What the boot CPU does for CPU id, not 0, before it starts. */
+struct cpu *host_cpu_prepare(u32 id);
+/* Makes the calling host thread CPU id, 0 or prepared. */
 void host_cpu_start(u32 id);
+/* CPU 0's host thread goes on as CPU id, which has run nothing before, when it takes a mutex, and as CPU 0
+ * when it takes the next: as a thread may that slept for the mutex. False: no longer. */
+void host_move_in_locks(u32 id, bool move);
 
 /*
  * One access of the program on this CPU: through the TLB, the page tables and vm_fault. Returns where the

@@ -248,6 +248,30 @@ static void test_zeroed(void)
     printf("ok zeroed\n");
 }
 
+/* A thread that sleeps inside an allocation may wake on a CPU on which nothing was ever allocated. */
+static void test_move_in_allocation(void)
+{
+    static const u32 kinds[] = {PAGE_ANON, PAGE_KERNEL};
+    struct page *pages[400];
+    while (phys_idle_work())
+        ;
+    u64 free = free_now();
+    for (u32 id = 1; id <= 8; id++) {
+        host_move_in_locks(id, true);
+        for (u32 i = 0; i < ARRAY_LEN(pages); i++) {
+            pages[i] =
+                page_alloc(id % 3 ? 0 : ORDER_HUGE * (i % 50 == 0), kinds[i & 1], id & 1 ? PHYS_ZERO : 0);
+            CHECK(pages[i] && (!(id & 1) || all_zero(pages[i])));
+            kfree(kmalloc(i));
+        }
+        for (u32 i = 0; i < ARRAY_LEN(pages); i++)
+            page_free(pages[i]);
+        host_move_in_locks(id, false);
+    }
+    CHECK(free_now() >= free - 8 * 16); /* CPUs keep their caches and slabs */
+    printf("ok move-in-allocation\n");
+}
+
 int main(int argc, char **argv)
 {
     host_boot(72UL << 20, 128UL << 20);
@@ -259,5 +283,6 @@ int main(int argc, char **argv)
     test_pool();
     test_stacks();
     test_frames();
+    test_move_in_allocation(); /* the CPUs it goes to keep frames in their caches */
     return 0;
 }

@@ -234,6 +234,8 @@ int main(int argc, char **argv)
     rounds = argc > 1 ? atoi(argv[1]) : 300;
     pthread_barrier_init(&all_started, NULL, CPUS);
     host_boot(192UL << 20, 0);
+    for (u32 id = 1; id < CPUS; id++)
+        host_cpu_prepare(id);
     vm_object_init(&memory, &memory_ops, FILE_PAGES * PAGE_SIZE, NULL);
     vm_object_init(&file, &file_ops, FILE_PAGES * PAGE_SIZE, NULL);
     CHECK(vm_map(COMMON, COMMON_PAGES * PAGE_SIZE, VM_READ | VM_WRITE, VM_FIXED, NULL, 0, NULL) > 0);
