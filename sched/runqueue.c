@@ -59,11 +59,12 @@ void rq_timer_add(struct runqueue *rq, struct thread *t, u64 deadline_ns)
 void rq_timer_remove(struct runqueue *rq, struct thread *t)
 {
     tree_remove(&rq->timers, &t->timer_node);
+    if (t->timer_ns == rq->first_deadline) {
+        struct tree_node *first = tree_first(&rq->timers);
+        rq->first_deadline = first ? container_of(first, struct thread, timer_node)->timer_ns : ~0UL;
+    }
+    /* From here on a waker that owns it may take it to another CPU. */
     __atomic_store_n(&t->timer_armed, false, __ATOMIC_RELEASE);
-    if (t->timer_ns != rq->first_deadline)
-        return;
-    struct tree_node *first = tree_first(&rq->timers);
-    rq->first_deadline = first ? container_of(first, struct thread, timer_node)->timer_ns : ~0UL;
 }
 
 /* When the running thread's turn ends, in real time. */

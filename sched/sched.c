@@ -55,11 +55,14 @@ static void expire_timers(struct runqueue *rq)
 {
     while (rq->first_deadline <= rq->now) {
         struct thread *t = container_of(tree_first(&rq->timers), struct thread, timer_node);
+        /* First the wait word, while timer_armed keeps a waker from taking it to another CPU: there it might
+         * sleep anew before we look. */
+        bool expired = wait_expire(t);
         rq_timer_remove(rq, t);
-        if (wait_expire(t)) {
+        if (expired) {
             t->timed_out = true;
             enter_queue(rq, t);
-        } /* else a waker owns it: it is in the wake queue, or about to be */
+        } /* else a waker owns it: it is in the wake queue, or about to be in one */
     }
 }
 

@@ -20,8 +20,9 @@
  * exchange has acquire-release order: what the waker wrote before is seen by the sleeper. The thread is
  * queued on the lock-free wake queue of one CPU (a stack pushed by compare-and-exchange and taken as a whole
  * by its CPU, so there is no ABA). A thread that has not finished switching away (on_cpu) is always queued on
- * that very CPU, which looks at the queue only after the switch or before it on behalf of the same thread.
- * tests/model/wake.pml checks this.
+ * that very CPU, which looks at the queue only after the switch or before it on behalf of the same thread. So
+ * is one whose deadline is armed: the CPU that finds it due ends the sleep, or sees that a waker was faster,
+ * then disarms it, and does not touch the thread of a waker afterwards. tests/model/wake.pml checks this.
  *
  * struct thread is type-stable (kpool): a late sched_wake() on a thread that has ended is harmless.
  *

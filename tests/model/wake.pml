@@ -2,7 +2,8 @@
  * Sleep, wake-up and the wake queues (sched/wake.h, sched/sched.c) for the model checker spin: one thread that
  * sleeps until each of WAKERS wakers has made its condition true, with or without a deadline, on two CPUs. Checked:
  * it is never queued twice, runs on one CPU only, is not run before it has left its stack, its deadline is only
- * touched by the CPU that keeps it, and no wake-up is lost (else an invalid end state).
+ * touched by the CPU that keeps it, and no wake-up is lost (else an invalid end state). EXPIRE_FIRST: what a CPU does
+ * first about a deadline that has come, end the sleep (1) or take it out of its timers; only the one is right.
  */
 #define WAKERS 3
 #define NONE   0
@@ -29,14 +30,26 @@ inline take_from_queue(c)
     }
 }
 
+inline expire()
+{
+    atomic {
+        expired = wait == ASLEEP;
+        if
+        :: expired -> wait = NONE
+        :: else
+        fi
+    }
+}
+
 proctype Cpu(byte c; bool first)
 {
+    bool expired;
     if
     :: first -> goto run_it
     :: else -> goto idle
     fi;
 run_it:
-    atomic { assert(!on_cpu || home == c); on_cpu = true; home = c; running++; assert(running == 1) };
+    atomic { assert((!on_cpu || home == c) && !timer_armed); on_cpu = true; home = c; running++; assert(running == 1) };
 again:
     wait = NONE; /* takes the permit */
     if
@@ -63,14 +76,15 @@ again:
 idle:
     if
     :: queued[c] -> take_from_queue(c); goto run_it
-    :: atomic { timer_armed && home == c ->
-           timer_armed = false;
-           if
-           :: wait == ASLEEP -> wait = NONE; goto run_it
-           :: else /* a waker queues it */
-           fi
-       };
-       goto idle
+    :: timer_armed && home == c -> /* expire_timers() */
+       if
+       :: EXPIRE_FIRST -> expire(); timer_armed = false
+       :: else -> timer_armed = false; expire()
+       fi;
+       if
+       :: expired -> goto run_it
+       :: else -> goto idle /* a waker queues it */
+       fi
     :: atomic { !queued[c] && kicked[c] -> kicked[c] = false }; goto idle
     :: done && woken == WAKERS && !queued[c] /* the end */
     fi
