@@ -106,36 +106,54 @@ CASE(sleeping)
     OK(nanosleep(&t, NULL));
 }
 
-CASE(sleeps_are_punctual)
+/* How late the middle one of 41 sleeps ends, ns; *first: the one that was the least late. */
+static int64_t lateness(int64_t *first)
 {
     enum { N = 41 };
-    uint64_t late[N];
+    int64_t late[N];
     for (int i = 0; i < N; i++) {
         uint64_t begin = now_ns(CLOCK_MONOTONIC);
         struct timespec t = {.tv_nsec = 3000000};
         nanosleep(&t, NULL);
         late[i] = now_ns(CLOCK_MONOTONIC) - begin - 3000000;
         for (int j = i; j > 0 && late[j] < late[j - 1]; j--) {
-            uint64_t swap = late[j];
+            int64_t swap = late[j];
             late[j] = late[j - 1];
             late[j - 1] = swap;
         }
     }
-    CHECK((int64_t)late[0] >= 0);
-    CHECK(late[N / 2] < 10000000); /* loose: hosts are shared */
+    *first = late[0];
+    return late[N / 2];
 }
 
+CASE(sleeps_are_punctual)
+{
+    int64_t first, middle = INT64_MAX;
+    bool early = false;
+    for (int i = 0; i < 20 && middle >= 10000000; i++) { /* hosts are shared: one good round will do */
+        middle = lateness(&first);
+        early = early || first < 0;
+    }
+    CHECK(!early);
+    CHECK(middle < 10000000);
+}
+
+/* The timer that expires soon is not looked at before: a busy host may take longer for that. */
 CASE(timer_descriptor)
 {
-    struct itimerspec in = {.it_value = {.tv_nsec = 20000000}}, out;
+    struct itimerspec in = {.it_value = {.tv_sec = 100}}, out;
     uint64_t ticks = 0;
     int fd = OK(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC));
     VALUE(read(fd, &ticks, 8));
     OK(timerfd_settime(fd, 0, &in, NULL));
     VALUE(read(fd, &ticks, 8));
     OK(timerfd_gettime(fd, &out));
-    CHECK(out.it_value.tv_sec == 0 && out.it_value.tv_nsec > 0 && out.it_value.tv_nsec <= 20000000);
+    CHECK(out.it_value.tv_sec >= 50 && (out.it_value.tv_sec < 100 || out.it_value.tv_nsec == 0));
     struct pollfd p = {.fd = fd, .events = POLLIN};
+    VALUE(poll(&p, 1, 0));
+    in.it_value = (struct timespec){.tv_nsec = 20000000};
+    OK(timerfd_settime(fd, 0, &in, &out));
+    CHECK(out.it_value.tv_sec >= 50 && (out.it_value.tv_sec < 100 || out.it_value.tv_nsec == 0));
     VALUE(poll(&p, 1, 5000));
     VALUE(read(fd, &ticks, 8));
     VALUE(ticks);
@@ -165,6 +183,27 @@ CASE(timer_descriptor)
     VALUE(ticks);
 }
 
+/* Once it has expired, a read counts all that is due by then, also what nobody has found the time to count.
+ */
+CASE(timer_descriptor_counts_at_read)
+{
+    struct itimerspec in = {{0, 1000000}, {0, 1000000}};
+    struct pollfd p = {.events = POLLIN};
+    bool all = true;
+    p.fd = OK(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC));
+    for (int i = 0; i < 50; i++) {
+        uint64_t ticks = 0, begin, now;
+        NEED(timerfd_settime(p.fd, 0, &in, NULL) == 0);
+        begin = now_ns(CLOCK_MONOTONIC);
+        NEED(poll(&p, 1, 5000) == 1);
+        while ((now = now_ns(CLOCK_MONOTONIC)) - begin < 5000000)
+            ;
+        NEED(read(p.fd, &ticks, 8) == 8);
+        all = all && ticks >= (now - begin) / 1000000;
+    }
+    CHECK(all);
+}
+
 static volatile int alarms;
 
 static void on_alarm(int sig)
@@ -175,16 +214,24 @@ static void on_alarm(int sig)
 CASE(interval_timer)
 {
     struct sigaction action = {.sa_handler = on_alarm};
-    struct itimerval in = {.it_value = {.tv_usec = 20000}}, out;
+    struct itimerval in = {.it_value = {.tv_sec = 100}}, out;
+    sigset_t alarm_set, old;
     sigaction(SIGALRM, &action, NULL);
+    sigemptyset(&alarm_set);
+    sigaddset(&alarm_set, SIGALRM);
     alarms = 0;
     OK(setitimer(ITIMER_REAL, &in, NULL));
     OK(getitimer(ITIMER_REAL, &out));
-    CHECK(out.it_value.tv_sec == 0 && out.it_value.tv_usec > 0 && out.it_value.tv_usec <= 20000);
-    VALUE(pause());
+    CHECK(out.it_value.tv_sec >= 50 && (out.it_value.tv_sec < 100 || out.it_value.tv_usec == 0));
+    sigprocmask(SIG_BLOCK, &alarm_set, &old); /* it must not come before we wait for it */
+    in.it_value = (struct timeval){.tv_usec = 20000};
+    OK(setitimer(ITIMER_REAL, &in, NULL));
+    VALUE(sigsuspend(&old));
     VALUE(alarms);
+    sigprocmask(SIG_SETMASK, &old, NULL);
     in.it_interval.tv_usec = in.it_value.tv_usec = 10000;
     OK(setitimer(ITIMER_REAL, &in, NULL));
+    VALUE(pause()); /* for the next, if one came before */
     while (alarms < 4)
         pause();
     in = (struct itimerval){0};
@@ -194,7 +241,8 @@ CASE(interval_timer)
     in.it_value.tv_usec = 1000000;
     VALUE(setitimer(ITIMER_REAL, &in, NULL));
     VALUE(alarm(100));
-    VALUE(alarm(0));
+    unsigned left = alarm(0);
+    CHECK(left >= 50 && left <= 100);
 }
 
 CASE(posix_timer)
@@ -216,13 +264,16 @@ CASE(processor_time)
 {
     struct rusage self, thread;
     struct tms t;
-    uint64_t begin = now_ns(CLOCK_THREAD_CPUTIME_ID), wall = now_ns(CLOCK_MONOTONIC);
-    while (now_ns(CLOCK_MONOTONIC) - wall < 100000000)
+    uint64_t begin = now_ns(CLOCK_THREAD_CPUTIME_ID), wall = now_ns(CLOCK_MONOTONIC), took = UINT64_MAX;
+    while (now_ns(CLOCK_THREAD_CPUTIME_ID) - begin < 10000000 && now_ns(CLOCK_MONOTONIC) - wall < 10000000000)
         ;
-    CHECK(now_ns(CLOCK_THREAD_CPUTIME_ID) - begin > 5000000);
-    begin = now_ns(CLOCK_THREAD_CPUTIME_ID);
-    sleep_ms(100);
-    CHECK(now_ns(CLOCK_THREAD_CPUTIME_ID) - begin < 50000000); /* sleeping costs nothing */
+    CHECK(now_ns(CLOCK_THREAD_CPUTIME_ID) - begin >= 10000000);
+    for (int i = 0; i < 10 && took >= 50000000; i++) { /* a guest does not know when its host takes the CPU */
+        begin = now_ns(CLOCK_THREAD_CPUTIME_ID);
+        sleep_ms(100);
+        took = now_ns(CLOCK_THREAD_CPUTIME_ID) - begin;
+    }
+    CHECK(took < 50000000); /* sleeping costs nothing */
     OK(getrusage(RUSAGE_SELF, &self));
     OK(getrusage(RUSAGE_THREAD, &thread));
     OK(getrusage(RUSAGE_CHILDREN, &self));

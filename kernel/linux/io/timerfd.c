@@ -6,7 +6,7 @@
 #define TFD_TIMER_CANCEL_ON_SET 2u
 
 struct timerfd {
-    struct timer timer; /* armed while lock is held or by its own fire */
+    struct timer timer; /* armed while lock is held */
     bool realtime;
 
     struct mutex lock; /* guards the rest. Before the timers' own mutex; never held over timer_cancel() */
@@ -16,23 +16,28 @@ struct timerfd {
     struct waitq changed;
 };
 
+/* Counts what is due by now, and arms for what comes next. lock held. */
+static void count_due(struct timerfd *t)
+{
+    u64 now = clock_monotonic_ns(), times = 1;
+    if (!t->deadline_ns || t->deadline_ns > now)
+        return;
+    if (t->interval_ns) {
+        times += (now - t->deadline_ns) / t->interval_ns;
+        t->deadline_ns += times * t->interval_ns;
+        timer_set(&t->timer, t->deadline_ns);
+    } else {
+        t->deadline_ns = 0;
+    }
+    t->expirations += times;
+}
+
 /* The timer thread. */
 static void fire(struct timer *timer)
 {
     struct timerfd *t = container_of(timer, struct timerfd, timer);
-    u64 now = clock_monotonic_ns();
     mutex_lock(&t->lock);
-    if (t->deadline_ns && t->deadline_ns <= now) {
-        u64 times = 1;
-        if (t->interval_ns) {
-            times += (now - t->deadline_ns) / t->interval_ns;
-            t->deadline_ns += times * t->interval_ns;
-            timer_set(&t->timer, t->deadline_ns);
-        } else {
-            t->deadline_ns = 0;
-        }
-        t->expirations += times;
-    }
+    count_due(t);
     mutex_unlock(&t->lock);
     waitq_wake_all(&t->changed, POLL_IN);
 }
@@ -45,8 +50,10 @@ static ssize_t timerfd_read(struct file *f, struct iov_iter *it, u64 *pos)
     if (it->left < sizeof(count))
         return -EINVAL;
     mutex_lock(&t->lock);
+    count_due(t); /* the timer thread may be late */
     while (!t->expirations && !err)
         err = wait_change(f, &t->changed, &t->lock);
+    count_due(t);
     count = t->expirations;
     t->expirations = 0;
     mutex_unlock(&t->lock);
