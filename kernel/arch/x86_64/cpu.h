@@ -73,9 +73,12 @@ static inline void preempt_enable_quiet(void)
 {
     __asm__ volatile("decl %%gs:16" ::: "memory", "cc");
 }
+/* Of the CPU we are on: by one instruction, as this_cpu() may be another one's once it is looked at. */
 static inline u32 preempt_count(void)
 {
-    return this_cpu()->preempt_count;
+    u32 count;
+    __asm__ volatile("movl %%gs:16, %0" : "=r"(count));
+    return count;
 }
 
 /* Saves RFLAGS and turns interrupts off; irq_restore puts back what irq_save returned. */

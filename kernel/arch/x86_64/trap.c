@@ -47,7 +47,8 @@ static inline u64 read_cr2(void)
 
 struct trap_frame *trap_program_frame(void)
 {
-    return (struct trap_frame *)this_cpu()->kstack_top - 1;
+    /* Not by this_cpu(): the thread may leave that CPU before it is looked at. */
+    return (struct trap_frame *)thread_head(current_thread())->arch.kstack_top - 1;
 }
 
 bool trap_from_program(const struct trap_frame *f)
