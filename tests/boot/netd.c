@@ -39,7 +39,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PORT = 7777, PATTERN = 65521, BUFFER = 65536, STACK = 131072, PAUSE_MS = 1500 };
+enum { PORT = 7777, PATTERN = 65521, BUFFER = 65536, STACK = 131072 };
 
 static unsigned char pattern[PATTERN];
 static uint32_t crc_table[256];
@@ -123,22 +123,28 @@ static void compute(int ms)
     while ((now.tv_sec - begin.tv_sec) * 1000 + (now.tv_nsec - begin.tv_nsec) / 1000000 < ms);
 }
 
+struct later {
+    int fd, ms;
+};
+
 static void *send_later(void *arg)
 {
-    usleep(PAUSE_MS * 1000);
-    send_all((int)(long)arg, "b", 1);
-    close((int)(long)arg);
+    struct later later = *(struct later *)arg;
+    free(arg);
+    usleep(later.ms * 1000);
+    send_all(later.fd, "b", 1);
+    close(later.fd);
     return NULL;
 }
 
-static void wait_in_vain(void)
+static void wait_in_vain(int ms)
 {
     pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
     pthread_cond_t never = PTHREAD_COND_INITIALIZER;
     struct timespec until;
     clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_nsec += PAUSE_MS % 1000 * 1000000L;
-    until.tv_sec += PAUSE_MS / 1000 + until.tv_nsec / 1000000000;
+    until.tv_nsec += ms % 1000 * 1000000L;
+    until.tv_sec += ms / 1000 + until.tv_nsec / 1000000000;
     until.tv_nsec %= 1000000000;
     pthread_mutex_lock(&lock);
     pthread_cond_timedwait(&never, &lock, &until);
@@ -147,29 +153,34 @@ static void wait_in_vain(void)
 
 /* Small pieces that Nagle's algorithm would send at once: whatever the program does next, "a" does not wait
  * for "b". */
-static void pieces(int fd, const char *way)
+static void pieces(int fd, const char *words)
 {
-    int on = 1, off = 0;
+    char way[16] = "";
+    int on = 1, off = 0, ms = 0;
     pthread_t t;
+    sscanf(words, "%15s %d", way, &ms);
     if (!strcmp(way, "uncork"))
         setsockopt(fd, IPPROTO_TCP, TCP_CORK, &on, sizeof(on));
     send_all(fd, "a", 1);
     if (!strcmp(way, "compute")) {
-        compute(PAUSE_MS);
+        compute(ms);
     } else if (!strcmp(way, "sleep")) {
-        usleep(PAUSE_MS * 1000);
+        usleep(ms * 1000);
     } else if (!strcmp(way, "poll")) {
-        poll(NULL, 0, PAUSE_MS);
+        poll(NULL, 0, ms);
     } else if (!strcmp(way, "futex")) {
-        wait_in_vain();
+        wait_in_vain(ms);
     } else if (!strcmp(way, "nodelay")) {
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-        compute(PAUSE_MS);
+        compute(ms);
     } else if (!strcmp(way, "uncork")) {
         setsockopt(fd, IPPROTO_TCP, TCP_CORK, &off, sizeof(off));
-        compute(PAUSE_MS);
-    } else if (!strcmp(way, "exit") && !pthread_create(&t, NULL, send_later, (void *)(long)dup(fd))) {
-        pthread_detach(t);
+        compute(ms);
+    } else if (!strcmp(way, "exit")) {
+        struct later *later = malloc(sizeof(*later));
+        *later = (struct later){dup(fd), ms};
+        if (!pthread_create(&t, NULL, send_later, later))
+            pthread_detach(t);
         return;
     }
     send_all(fd, "b", 1);
