@@ -58,8 +58,7 @@ void core_enter(void)
     mutex_lock(&core);
 }
 
-/* What must happen before others may have the core. */
-static void settle(void)
+void core_loop(void)
 {
     struct netif *netif;
     NETIF_FOREACH(netif)
@@ -67,6 +66,12 @@ static void settle(void)
         while (netif->loop_first)
             netif_poll(netif);
     }
+}
+
+/* What must happen before others may have the core. */
+static void settle(void)
+{
+    core_loop();
     transmit_flush();
     if (tcp_tick_ns == SLEEP_FOREVER && (tcp_active_pcbs || tcp_tw_pcbs)) {
         tcp_tick_ns = clock_monotonic_ns() + TCP_TICK_NS;

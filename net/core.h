@@ -16,6 +16,8 @@
 void core_enter(void);
 /* Also lets packets to ourselves arrive, and starts the timers when a connection now needs them. */
 void core_leave(void);
+/* Packets to ourselves arrive. core held. */
+void core_loop(void);
 /* Sleeps until q is woken, with the core left meanwhile: 0, -EAGAIN (deadline), -ERESTART. */
 int core_wait(struct waitq *q, u64 deadline_ns);
 /* The same for a caller that has queued itself: leaves, sleeps once, enters. */

@@ -5,6 +5,7 @@
 #include "lwip/prot/udp.h"
 #include "net/checksum.h"
 #include "net/inet.h"
+#include "net/loopback.h"
 
 #define CHECKED (NET_NEEDS_CSUM | NET_CSUM_VALID)
 
@@ -79,12 +80,20 @@ static bool ordinary(const struct net_buf *frame, struct flow_packet *p)
     return len >= UDP_HLEN && len <= p->len && (!p->flow.v6 || flow_be16(p->transport + 6));
 }
 
-static void push(struct datagrams *q, struct net_buf *frame)
+bool datagram_full(const struct inet_socket *s)
 {
+    return __atomic_load_n(&s->datagrams.bytes, __ATOMIC_RELAXED) > s->base.receive_buffer;
+}
+
+void datagram_push(struct inet_socket *s, struct net_buf *frame, u32 len)
+{
+    struct datagrams *q = &s->datagrams;
+    __atomic_add_fetch(&q->bytes, datagram_charge(len), __ATOMIC_SEQ_CST);
     frame->free = __atomic_load_n(&q->arrived, __ATOMIC_RELAXED);
     while (!__atomic_compare_exchange_n(&q->arrived, &frame->free, frame, true, __ATOMIC_SEQ_CST,
                                         __ATOMIC_RELAXED))
         ;
+    inet_wake(s, POLL_IN);
 }
 
 /* Bucket's mutex held. */
@@ -93,7 +102,7 @@ static bool deliver_to(struct datagram_flow *flow, struct net_buf *frame, const 
     struct inet_socket *s = flow->socket;
     if (!p->flow.v6 && p->flow.remote[0] == flow->broadcast)
         return false;
-    if (__atomic_load_n(&s->datagrams.bytes, __ATOMIC_RELAXED) > s->base.receive_buffer) {
+    if (datagram_full(s)) {
         count(&counters.full);
         net_frame_put(frame);
         return true;
@@ -102,10 +111,8 @@ static bool deliver_to(struct datagram_flow *flow, struct net_buf *frame, const 
         return false;
     __atomic_add_fetch(&held[frame->queue], 1, __ATOMIC_RELAXED);
     frame->len = frame->frame_len = p->transport + p->len - frame->data;
-    __atomic_add_fetch(&s->datagrams.bytes, datagram_charge(p->len - UDP_HLEN), __ATOMIC_SEQ_CST);
-    push(&s->datagrams, frame);
     count(&counters.classified);
-    inet_wake(s, POLL_IN);
+    datagram_push(s, frame, p->len - UDP_HLEN);
     return true;
 }
 
@@ -159,6 +166,8 @@ static u32 payload_len(const struct net_buf *frame)
 
 static bool good(struct net_buf *frame)
 {
+    if (loopback_frame(frame))
+        return true;
     u32 header = header_len(frame);
     const u8 *ip = frame->data + FLOW_ETHERNET, *udp = frame->data + header;
     if (header == FLOW_ETHERNET + FLOW_IPV4 && net_checksum_words(ip, FLOW_IPV4 / 4) != 0xffff)
@@ -170,17 +179,32 @@ static bool good(struct net_buf *frame)
     return true;
 }
 
+/* It holds receive memory no more, or somebody else looks after that. */
+static void unhold(const struct net_buf *frame)
+{
+    if (!loopback_frame(frame))
+        __atomic_sub_fetch(&held[frame->queue], 1, __ATOMIC_RELAXED);
+}
+
 /* It has left the channel. */
 static void leave(struct datagrams *q, const struct net_buf *frame)
 {
-    __atomic_sub_fetch(&held[frame->queue], 1, __ATOMIC_RELAXED);
+    unhold(frame);
     __atomic_sub_fetch(&q->bytes, datagram_charge(payload_len(frame)), __ATOMIC_RELAXED);
 }
 
 static void drop(struct datagrams *q, struct net_buf *frame)
 {
     leave(q, frame);
-    net_frame_put(frame);
+    datagram_put(frame);
+}
+
+void datagram_put(struct net_buf *frame)
+{
+    if (loopback_frame(frame))
+        loopback_put(frame);
+    else
+        net_frame_put(frame);
 }
 
 /* ---- consumers: the channel's mutex held ---- */
@@ -277,10 +301,10 @@ static void move(struct inet_socket *s, struct net_buf *frame)
         return;
     }
     describe(frame, &d);
-    __atomic_sub_fetch(&held[frame->queue], 1, __ATOMIC_RELAXED);
+    unhold(frame);
     frame->data = (u8 *)d.bytes;
     frame->len = frame->frame_len = d.len;
-    struct pbuf *p = netif_frame_pbuf(frame);
+    struct pbuf *p = loopback_frame(frame) ? loopback_pbuf(frame) : netif_frame_pbuf(frame);
     count(&counters.moved);
     if (p && inet_append(s, p, &d.from, d.from_port) == ERR_OK) {
         q->moved++;
@@ -322,7 +346,7 @@ static bool cut(struct pbuf *p)
 bool datagram_arrived(struct inet_socket *s, struct pbuf *p, const ip_addr_t *from, u16 port)
 {
     struct datagrams *q = &s->datagrams;
-    if (!cut(p) || __atomic_load_n(&q->bytes, __ATOMIC_RELAXED) > s->base.receive_buffer)
+    if (!cut(p) || datagram_full(s))
         return false;
     datagram_settle(s);
     if (inet_append(s, p, from, port) != ERR_OK)
@@ -424,6 +448,7 @@ static void unhook(struct datagram_flow *flow)
 
 void datagram_forget(struct inet_socket *s)
 {
+    loopback_forget(s);
     while (s->datagrams.flows) {
         struct datagram_flow *flow = s->datagrams.flows;
         s->datagrams.flows = flow->sibling;

@@ -41,6 +41,7 @@ struct inet_socket;
 struct pbuf;
 struct seq;
 struct datagram_flow;
+struct passage;
 
 /* Of each UDP socket; all zero at first. */
 struct datagrams {
@@ -50,6 +51,7 @@ struct datagrams {
     struct net_buf *ready;       /* lock: oldest first, older than `arrived` */
     u32 moved;                   /* changes with the core and the lock, read with either */
     struct datagram_flow *flows; /* the core's */
+    struct passage *passages;    /* the core's: of datagrams that come from ourselves (loopback.h) */
 };
 
 /* What one of len bytes takes of the receive buffer: about what Linux counts, its skb. */
@@ -58,7 +60,7 @@ static inline u32 datagram_charge(u32 len)
     return len + 576;
 }
 
-/* One taken out of the channel: the caller's, who gives `frame` to net_frame_put(). */
+/* One taken out of the channel: the caller's, who gives `frame` to datagram_put(). */
 struct datagram {
     struct net_buf *frame;
     const u8 *bytes; /* within it */
@@ -67,6 +69,13 @@ struct datagram {
     u16 from_port;
 };
 
+void datagram_put(struct net_buf *frame);
+/* Has s no room for another one? No lock needed. */
+bool datagram_full(const struct inet_socket *s);
+/* Puts a frame, whose datagram has len bytes, into s's channel, and wakes s, which does not go away
+ * meanwhile.
+ */
+void datagram_push(struct inet_socket *s, struct net_buf *frame, u32 len);
 /* Reader. False: there is none, or one in the inbox goes first. No lock held. */
 bool datagram_take(struct inet_socket *s, struct datagram *out);
 /* Is there one, in the inbox or here? Drops bad ones on its way. No lock held. */
@@ -82,12 +91,12 @@ bool datagram_arrived(struct inet_socket *s, struct pbuf *p, const ip_addr_t *fr
 void datagram_taken(struct inet_socket *s, u32 len);
 /* Within lwIP's callback, after it gave s a datagram: opens a flow. */
 void datagram_learn(struct inet_socket *s);
-/* Closes s's flows; those of all sockets bound to a port; all there are. */
+/* Closes s's flows and passages; those of all sockets bound to a port; all there are. */
 void datagram_forget(struct inet_socket *s);
 void datagram_forget_port(u16 port);
 void datagram_forget_all(void);
 
-/* s has no flows and nobody reads: frees what lies there. No lock held. */
+/* s has no flows and passages, and nobody reads: frees what lies there. No lock held. */
 void datagram_drop_all(struct inet_socket *s);
 
 /* Receive thread: takes the frame over, or leaves it to lwIP (false). behind: what may be older datagrams

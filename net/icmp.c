@@ -64,11 +64,12 @@ static struct verdict verdict_v6(u8 code)
     return code < ARRAY_LEN(table) ? table[code] : (struct verdict){0, false};
 }
 
+/* A packet knows no zones; there is one link. */
 static bool quotes(const struct quoted *q, const ip_addr_t *local, u16 local_port, const ip_addr_t *remote,
                    u16 remote_port)
 {
-    return q->from_port == local_port && q->to_port == remote_port && ip_addr_cmp(&q->to, remote) &&
-           (ip_addr_isany(local) || ip_addr_cmp(&q->from, local));
+    return q->from_port == local_port && q->to_port == remote_port && ip_addr_cmp_zoneless(&q->to, remote) &&
+           (ip_addr_isany(local) || ip_addr_cmp_zoneless(&q->from, local));
 }
 
 static void tell_udp(const struct quoted *q, struct verdict v)

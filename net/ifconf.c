@@ -4,6 +4,7 @@
 #include "net/channel.h"
 #include "net/hold.h"
 #include "net/interface.h"
+#include "net/loopback.h"
 #include "net/recovery.h"
 #include "net/refer.h"
 #include "net/template.h"
@@ -335,6 +336,7 @@ static int show_moka(struct seq *s, void *arg)
 {
     channel_show(s);
     datagram_show(s);
+    loopback_show(s);
     template_show(s);
     hold_show(s);
     netif_show(s);

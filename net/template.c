@@ -43,7 +43,7 @@ static struct template *place(const struct inet_socket *s, const ip_addr_t *to)
 
 void template_renew(struct inet_socket *s)
 {
-    s->identity = ++identities;
+    __atomic_store_n(&s->identity, ++identities, __ATOMIC_RELAXED); /* loopback.c looks without the core */
 }
 
 void template_forget_all(void)

@@ -2,7 +2,7 @@
 #include "lwip/igmp.h"
 #include "lwip/mld6.h"
 #include "lwip/netif.h"
-#include "net/inet.h"
+#include "net/loopback.h"
 #include "net/template.h"
 
 #define DATAGRAM_MAX 65507u
@@ -10,7 +10,9 @@
 static void on_datagram(void *arg, struct udp_pcb *pcb, struct pbuf *p, const ip_addr_t *from, u16_t port)
 {
     struct inet_socket *s = arg;
-    if (!datagram_arrived(s, p, from, port))
+    if (datagram_arrived(s, p, from, port))
+        loopback_arrived(s, p, from, port);
+    else
         pbuf_free(p);
     datagram_learn(s);
 }
@@ -147,15 +149,32 @@ static int udp_connect_op(struct socket *base, const struct socket_address *a, u
 
 /* ---- sending ---- */
 
-static int send_by_lwip(struct inet_socket *s, struct pbuf *p, ip_addr_t *ip, u16 port)
+/* Within this machine any address of ours may speak to any other; lwIP wants the interface's own. */
+static err_t output(struct udp_pcb *pcb, struct pbuf *p, const ip_addr_t *ip, u16 port)
 {
+    const ip_addr_t *from = &pcb->local_ip;
+    struct netif *way = IP_IS_V4(ip) ? ip_route(from, ip) : NULL;
+    bool ours = way && (ip_addr_isloopback(ip) || ip4_addr_cmp(ip_2_ip4(ip), netif_ip4_addr(way)));
+    if (!ours || !IP_IS_V4(from) || ip_addr_isany(from) || ip_addr_ismulticast(from))
+        return udp_sendto(pcb, p, ip, port);
+    return udp_sendto_if_src(pcb, p, ip, port, way, from);
+}
+
+/* to: where, or NULL, where s is connected to. */
+static int send_by_lwip(struct inet_socket *s, struct pbuf *p, const ip_addr_t *to, u16 port)
+{
+    ip_addr_t ip = to ? *to : s->remote;
+    prepare_target(&ip);
     int err = bind_any(s);
     if (err)
         return err;
     if (s->applied != __atomic_load_n(&s->base.flags, __ATOMIC_RELAXED))
         udp_apply_options(s);
-    template_begin(s, ip);
-    err_t sent = udp_sendto(s->udp, p, ip, port);
+    template_begin(s, &ip);
+    loopback_begin(s, to, port, &ip);
+    err_t sent = output(s->udp, p, &ip, to ? port : s->remote_port);
+    core_loop();
+    loopback_end();
     template_end();
     return sent == ERR_VAL ? -EACCES : sent == ERR_MEM ? -ENOBUFS : inet_errno(sent);
 }
@@ -163,29 +182,37 @@ static int send_by_lwip(struct inet_socket *s, struct pbuf *p, ip_addr_t *ip, u1
 /* p: the datagram's bytes; to: where, or NULL, where s is connected to. core held. */
 static int send_locked(struct inet_socket *s, struct pbuf *p, const ip_addr_t *to, u16 port)
 {
-    ip_addr_t ip;
     if (s->error)
         return inet_take_error(s);
     if (!to && s->state != S_ESTABLISHED)
         return -EDESTADDRREQ;
-    ip = to ? *to : s->remote;
-    port = to ? port : s->remote_port;
-    int err = template_send(s, p, &ip, port);
-    if (err <= 0)
-        return err;
-    prepare_target(&ip);
-    return send_by_lwip(s, p, &ip, port);
+    int err = template_send(s, p, to ? to : &s->remote, to ? port : s->remote_port);
+    return err <= 0 ? err : send_by_lwip(s, p, to, port);
 }
 
-/* The message's bytes, with room for headers before them. lwIP's allocator is the kernel's: no core. */
-static int read_message(struct socket_message *m, struct pbuf **out)
+/* The message's bytes. */
+static int read_message(struct socket_message *m, struct outgoing **out)
 {
     size_t len = m->it->left;
-    struct pbuf *p = pbuf_alloc(PBUF_TRANSPORT, len, PBUF_RAM);
-    if (!p)
+    struct outgoing *o = outgoing_new(len);
+    if (!o)
         return -ENOBUFS;
-    *out = p;
-    return len && iov_from(m->it, p->payload, len) != (ssize_t)len ? -EFAULT : 0;
+    *out = o;
+    if (!len || iov_from(m->it, o->bytes, len) == (ssize_t)len)
+        return 0;
+    outgoing_free(o);
+    return -EFAULT;
+}
+
+/* By lwIP, or as it did. */
+static int send_packet(struct inet_socket *s, struct outgoing *o, const ip_addr_t *to, u16 port)
+{
+    struct pbuf *p = outgoing_pbuf(o);
+    core_enter();
+    int err = send_locked(s, p, to, port);
+    pbuf_free(p);
+    core_leave();
+    return err;
 }
 
 /* May it be sent, and where to? *port 0: where s is connected to. */
@@ -210,19 +237,17 @@ static ssize_t udp_send_op(struct socket *base, struct socket_message *m)
 {
     struct inet_socket *s = inet_of(base);
     size_t len = m->it->left;
-    struct pbuf *p = NULL;
+    struct outgoing *o;
     ip_addr_t ip;
     u16 port;
     int err = check_message(s, m, &ip, &port);
+    if (!err)
+        err = read_message(m, &o);
     if (err)
         return err;
-    err = read_message(m, &p);
-    core_enter();
-    if (!err)
-        err = send_locked(s, p, port ? &ip : NULL, port);
-    if (p)
-        pbuf_free(p);
-    core_leave();
+    if (!__atomic_load_n(&s->error, __ATOMIC_RELAXED) && loopback_send(s, o, &ip, port))
+        return len;
+    err = send_packet(s, o, port ? &ip : NULL, port);
     return err ? err : (ssize_t)len;
 }
 
@@ -277,7 +302,7 @@ static ssize_t give_frame(struct inet_socket *s, struct socket_message *m, const
     bool fault = n && iov_to(m->it, d->bytes, n) != (ssize_t)n;
     if (m->address)
         inet_to_linux(s, &d->from, d->from_port, m->address);
-    net_frame_put(d->frame);
+    datagram_put(d->frame);
     return finish(s, m, d->len, room, fault);
 }
 
