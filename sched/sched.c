@@ -458,15 +458,15 @@ void sched_set_nice(struct thread *t, int nice)
 
 void sched_set_affinity(struct thread *t, cpu_mask mask)
 {
-    PUBLISH(t->affinity, mask);
+    __atomic_store_n(&t->affinity, mask, __ATOMIC_SEQ_CST);
     preempt_disable();
-    u32 cpu = PEEK(t->cpu);
-    if (!(allowed_cpus(t) & cpu_bit(cpu))) {
-        if (cpu == cpu_id())
-            this_cpu()->need_resched = true;
-        else
-            ipi_send(cpu, VECTOR_RESCHED);
-    }
+    cpu_mask here = cpu_bit(cpu_id()), forbidden = PEEK(sched_online_cpus) & ~allowed_cpus(t);
+    if (forbidden & here)
+        this_cpu()->need_resched = true;
+    /* Not only t->cpu: another CPU may just be taking it, with a look at the old mask. */
+    cpu_mask others = t == current_thread() ? 0 : forbidden & ~here;
+    for (; others; others &= others - 1)
+        ipi_send(__builtin_ctzl(others), VECTOR_RESCHED);
     preempt_enable(); /* the current thread moves here */
 }
 
