@@ -113,6 +113,8 @@ const char *signame(int signal);
 
 uint64_t now_ns(clockid_t clock);
 void sleep_ms(unsigned ms);
+/* Until other threads do what they are about to do: so many ms during which the host had time for us. */
+void settle_ms(unsigned ms);
 /* Waits until *word has become value, at most 10 seconds; false when it has not. */
 bool wait_for(const volatile int *word, int value);
 /* Private anonymous memory, read and write; NULL on failure. */

@@ -195,7 +195,7 @@ CASE(tcp_bulk)
     char *block = malloc(100000);
     NEED(tcp_pair(p));
     pthread_t t = start(send_all, &p[0]);
-    sleep_ms(100);
+    settle_ms(100);
     while ((n = read(p[1], block, 99991)) > 0) {
         for (long i = 0; i < n; i++)
             bad += block[i] != (char)((total + i) % 65536 * 7);
@@ -256,12 +256,12 @@ CASE(tcp_shutdown_wakes)
     void *result;
     NEED(tcp_pair(p) && l >= 0);
     pthread_t t = start(block_in_accept, &l);
-    sleep_ms(100);
+    settle_ms(100);
     OK(shutdown(l, SHUT_RDWR));
     pthread_join(t, &result);
     say("%s", errname((long)result));
     t = start(block_in_read, &p[0]);
-    sleep_ms(100);
+    settle_ms(100);
     OK(shutdown(p[0], SHUT_RDWR));
     pthread_join(t, &result);
     VALUE((long)result);

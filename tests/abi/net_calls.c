@@ -25,7 +25,7 @@ static int events_of(int fd, int timeout_ms)
 /* What holds once it has stopped changing: loopback delivers at once, but on another CPU. */
 static int settled(int fd)
 {
-    sleep_ms(30);
+    settle_ms(30);
     return events_of(fd, 0);
 }
 
@@ -267,10 +267,10 @@ CASE(sock_udp_unreachable)
     VALUE(recv(s, &c, 1, MSG_DONTWAIT));
     VALUE(recv(s, &c, 1, MSG_DONTWAIT));
     VALUE(send(s, "x", 1, 0));
-    sleep_ms(30);
+    settle_ms(30);
     VALUE(send(s, "x", 1, 0));
     VALUE(send(s, "x", 1, 0));
-    sleep_ms(30);
+    settle_ms(30);
     len = sizeof(error);
     OK(getsockopt(s, SOL_SOCKET, SO_ERROR, &error, &len));
     say("%s", errname(error));
@@ -337,7 +337,7 @@ static void shutdowns(enum kind kind, int unused[2])
         char c;
         NEED(pair_of(kind, p));
         VALUE(send(p[1], "x", 1, MSG_NOSIGNAL));
-        sleep_ms(20);
+        settle_ms(20);
         OK(shutdown(p[0], hows[h]));
         VALUE(settled(p[0]));
         VALUE(settled(p[1]));

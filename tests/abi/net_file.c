@@ -156,7 +156,7 @@ CASE(sendfile_reset)
     fill(p[0], file, &at, 31 << 20);
     OK(setsockopt(p[1], SOL_SOCKET, SO_LINGER, &hard, sizeof(hard)));
     close(p[1]);
-    sleep_ms(50);
+    settle_ms(50);
     OK(sendfile(p[0], file, &at, 1000));
     OK(sendfile(p[0], file, &at, 1000));
     at = 1 << 30; /* beyond its end: nothing to send, so nothing fails */

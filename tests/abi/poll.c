@@ -342,13 +342,13 @@ CASE(epoll_wakes_waiter)
     prepare(EPOLLIN);
     woken = 0;
     pthread_t t = start(waits_epoll, NULL);
-    sleep_ms(50);
+    settle_ms(50);
     VALUE(write(p[1], "x", 1));
     pthread_join(t, NULL);
     VALUE(woken);
     drain();
     t = start(waits_epoll, NULL);
-    sleep_ms(50);
+    settle_ms(50);
     int e = eventfd(0, 0);
     struct epoll_event ev = {.events = EPOLLIN, .data.u64 = 9};
     OK(epoll_ctl(ep, EPOLL_CTL_ADD, e, &ev)); /* while another waits */

@@ -215,7 +215,7 @@ CASE(ignored_signals)
 
 static void *kill_after(void *tid)
 {
-    sleep_ms(60);
+    settle_ms(60);
     syscall(SYS_tgkill, getpid(), (pid_t)(intptr_t)tid, SIGUSR1);
     return NULL;
 }
@@ -279,7 +279,8 @@ static int fds[2];
 
 static void *write_after(void *unused)
 {
-    sleep_ms(150);
+    wait_for(&count, 1); /* the signal came first */
+    settle_ms(60);
     return (void *)write(fds[1], "x", 1);
 }
 
@@ -307,6 +308,9 @@ CASE(read_restarted)
     interrupted_read(SA_RESTART);
 }
 
+/* What the signal ends would take this long otherwise. */
+enum { LONG_S = 20 };
+
 static void interrupted(const char *name, long (*call)(void))
 {
     for (int flags = 0; flags <= SA_RESTART; flags += SA_RESTART) {
@@ -322,9 +326,9 @@ static void interrupted(const char *name, long (*call)(void))
 
 static long do_nanosleep(void)
 {
-    struct timespec t = {.tv_nsec = 150000000}, left = {0};
+    struct timespec t = {.tv_sec = LONG_S}, left = {0};
     long r = nanosleep(&t, &left);
-    if (r != 0 && (left.tv_nsec <= 0 || left.tv_nsec >= 150000000))
+    if (r != 0 && (left.tv_nsec <= 0 || left.tv_sec >= LONG_S))
         say("wrong time left");
     return r;
 }
@@ -332,19 +336,19 @@ static long do_nanosleep(void)
 static long do_poll(void)
 {
     struct pollfd p = {.fd = fds[0], .events = POLLIN};
-    return poll(&p, 1, 150);
+    return poll(&p, 1, LONG_S * 1000);
 }
 
 static long do_ppoll(void)
 {
     struct pollfd p = {.fd = fds[0], .events = POLLIN};
-    struct timespec t = {.tv_nsec = 150000000};
+    struct timespec t = {.tv_sec = LONG_S};
     return ppoll(&p, 1, &t, NULL);
 }
 
 static long do_select(void)
 {
-    struct timeval t = {.tv_usec = 150000};
+    struct timeval t = {.tv_sec = LONG_S};
     return select(0, NULL, NULL, NULL, &t);
 }
 
@@ -352,7 +356,7 @@ static long do_epoll(void)
 {
     struct epoll_event e;
     int ep = epoll_create1(0);
-    long r = epoll_wait(ep, &e, 1, 150);
+    long r = epoll_wait(ep, &e, 1, LONG_S * 1000);
     close(ep);
     return r;
 }
@@ -360,7 +364,7 @@ static long do_epoll(void)
 static long do_futex(void)
 {
     static int word;
-    struct timespec t = {.tv_nsec = 150000000};
+    struct timespec t = {.tv_sec = LONG_S};
     return syscall(SYS_futex, &word, 0 /* FUTEX_WAIT */, 0, &t, NULL, 0);
 }
 
@@ -369,9 +373,7 @@ static long do_futex_until(void)
     static int word;
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += 150000000;
-    until.tv_sec += until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
+    until.tv_sec += LONG_S;
     return syscall(SYS_futex, &word, 9 /* FUTEX_WAIT_BITSET */, 0, &until, NULL, ~0);
 }
 

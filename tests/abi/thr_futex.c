@@ -97,13 +97,13 @@ static void begin_waiters(struct waiter *w, int n, int op, int first_bits)
     }
     if (!wait_for(&waiting, n))
         say("the waiters did not start");
-    sleep_ms(100); /* they are about to sleep in the kernel; a late one makes a wake-up count too small */
+    settle_ms(100); /* they are about to sleep in the kernel; a late one makes a wake-up count too small */
 }
 
 static int came_out(struct waiter *w, int n)
 {
     int out = 0;
-    sleep_ms(100);
+    settle_ms(100);
     for (int i = 0; i < n; i++)
         out += w[i].result != -100;
     return out;
@@ -213,7 +213,7 @@ CASE(futex_pi)
     VALUE(futex(&word, FUTEX_LOCK_PI_PRIVATE, 0, NULL, NULL, 0)); /* by its holder */
     pthread_t t = start(pi_rival, NULL);
     CHECK(wait_for(&stage, 1));
-    sleep_ms(100);
+    settle_ms(100);
     CHECK((word & FUTEX_WAITERS) != 0);
     VALUE(futex(&word, FUTEX_UNLOCK_PI_PRIVATE, 0, NULL, NULL, 0));
     stage = 2;
@@ -288,7 +288,7 @@ static void *dies_later(void *unused)
     stage = 0;
     pthread_t t = start(waits_for_robust, NULL);
     wait_for(&stage, 1);
-    sleep_ms(100);
+    settle_ms(100);
     return (void *)t; /* with a waiter: the kernel wakes it */
 }
 

@@ -263,6 +263,16 @@ void sleep_ms(unsigned ms)
         ;
 }
 
+void settle_ms(unsigned ms)
+{
+    for (unsigned good = 0, all = 0; good < ms && all < 50 * ms; all += 10) {
+        uint64_t begin = now_ns(CLOCK_MONOTONIC);
+        sleep_ms(10);
+        if (now_ns(CLOCK_MONOTONIC) - begin < 15000000)
+            good += 10;
+    }
+}
+
 bool wait_for(const volatile int *word, int value)
 {
     uint64_t end = now_ns(CLOCK_MONOTONIC) + 10000000000u;

@@ -190,7 +190,7 @@ static void corked(int fd, const char *words)
 {
     int on = 1;
     char *end;
-    long n = strtol(words, &end, 10), piece = strtol(end, NULL, 10), at = 0;
+    long n = strtol(words, &end, 10), piece = strtol(end, &end, 10), ms = strtol(end, NULL, 10), at = 0;
     setsockopt(fd, IPPROTO_TCP, TCP_CORK, &on, sizeof(on));
     while (at < n && piece > 0) {
         long k = PATTERN - at % PATTERN;
@@ -200,7 +200,7 @@ static void corked(int fd, const char *words)
             return;
         at += k;
     }
-    sleep(1);
+    usleep(ms * 1000);
 }
 
 static void twice(int fd, long n)

@@ -42,6 +42,21 @@ def free_port(kind=socket.SOCK_STREAM):
         return s.getsockname()[1]
 
 
+class Late(AssertionError):
+    """Something took too long: perhaps the host's fault."""
+
+
+def patiently(body, *arguments, tries=6):
+    """Runs what judges times: it must be in time once. A busy host may spoil some tries, what always waits spoils all."""
+    for tried in range(1, tries + 1):
+        try:
+            return body(*arguments)
+        except Late as late:
+            if tried == tries:
+                raise
+            print(f"try {tried}: {late}", file=sys.stderr, flush=True)
+
+
 class Vm:
     """`moka run` with these words; its standard error goes to a file. End it with finish() or kill()."""
 

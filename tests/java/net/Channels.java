@@ -215,7 +215,7 @@ final class Channels {
     static void closeWakes() throws Exception {
         SocketChannel[] p = pair();
         CompletableFuture<Integer> reading = Main.start(() -> p[0].read(ByteBuffer.allocate(1)));
-        Thread.sleep(100);
+        Main.pause();
         p[0].close();
         Suite.check(Main.failure(reading) instanceof AsynchronousCloseException, "close ends read");
         Suite.equal(-1, p[1].read(ByteBuffer.allocate(1)), "the peer sees the end");
@@ -226,7 +226,7 @@ final class Channels {
             for (;;)
                 q[0].write(ByteBuffer.allocateDirect(65536));
         });
-        Thread.sleep(300);
+        Main.pause();
         Suite.check(!writing.isDone(), "write waits");
         q[0].close();
         Suite.check(Main.failure(writing) instanceof ClosedChannelException, "close ends write");
@@ -234,13 +234,13 @@ final class Channels {
 
         ServerSocketChannel l = ServerSocketChannel.open().bind(Main.any());
         CompletableFuture<SocketChannel> accepting = Main.start(l::accept);
-        Thread.sleep(100);
+        Main.pause();
         l.close();
         Suite.check(Main.failure(accepting) instanceof AsynchronousCloseException, "close ends accept");
 
         Selector selector = Selector.open();
         CompletableFuture<Integer> selecting = Main.start(selector::select);
-        Thread.sleep(100);
+        Main.pause();
         selector.wakeup();
         Suite.equal(0, Main.get(selecting), "wakeup ends select");
         selector.close();
@@ -257,7 +257,7 @@ final class Channels {
             }
         });
         t.start();
-        Thread.sleep(100);
+        Main.pause();
         t.interrupt();
         t.join(10_000);
         Suite.check(got[0] instanceof ClosedByInterruptException, "got " + got[0]);

@@ -42,7 +42,7 @@ final class Datagrams {
             waiting.receive(new DatagramPacket(new byte[1], 1));
             return null;
         });
-        Thread.sleep(100);
+        Main.pause();
         waiting.close();
         Suite.check(Main.failure(receiving) instanceof SocketException, "close ends receive");
     }
@@ -72,7 +72,7 @@ final class Datagrams {
             a.disconnect();
             Suite.equal(null, a.getRemoteAddress(), "disconnected");
             CompletableFuture<SocketAddress> waiting = Main.start(() -> a.receive(ByteBuffer.allocate(1)));
-            Thread.sleep(100);
+            Main.pause();
             a.close();
             Suite.check(Main.failure(waiting) instanceof AsynchronousCloseException, "close ends receive");
         }

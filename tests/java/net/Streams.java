@@ -39,6 +39,7 @@ final class Streams {
 
     /** A listener that accepts nothing more: SYNs are dropped, and only a timeout ends connect(). */
     private static void fill(ServerSocket full, List<Socket> held) throws IOException {
+        boolean late = false;
         for (int i = 0; i < 20; i++) {
             Socket s = new Socket();
             held.add(s);
@@ -46,7 +47,9 @@ final class Streams {
                 s.connect(full.getLocalSocketAddress(), 300);
             } catch (SocketTimeoutException e) {
                 Suite.equal("Connect timed out", e.getMessage(), "message");
-                return;
+                if (late)
+                    return;
+                late = true; // perhaps the machine was: once more
             }
         }
         throw new AssertionError("a listener with a backlog of 1 took 20 connections");
@@ -61,7 +64,7 @@ final class Streams {
                 blocked.connect(full.getLocalSocketAddress());
                 return null;
             });
-            Thread.sleep(100);
+            Main.pause();
             Suite.check(!connecting.isDone(), "connect waits");
             blocked.close();
             Suite.check(Main.failure(connecting) instanceof SocketException, "close ends connect");
@@ -117,7 +120,7 @@ final class Streams {
         }
         try (Main.Pair p = new Main.Pair()) { // a reset ends a read that waits
             CompletableFuture<Integer> reading = Main.start(() -> Main.read(p.client));
-            Thread.sleep(100);
+            Main.pause();
             p.server.setSoLinger(true, 0);
             p.server.close();
             Suite.check(Main.failure(reading) instanceof SocketException, "a waiting read ends");
@@ -153,7 +156,7 @@ final class Streams {
         }
         try (Main.Pair p = new Main.Pair()) {
             CompletableFuture<Integer> reading = Main.start(() -> Main.read(p.client));
-            Thread.sleep(100);
+            Main.pause();
             p.client.shutdownInput();
             Suite.equal(-1, Main.get(reading), "shutdownInput ends a read");
             Main.send(p.client, (byte) 9);
@@ -194,12 +197,12 @@ final class Streams {
     static void closeWakesThreads() throws Exception {
         ServerSocket l = new ServerSocket(0, 1, Main.V4);
         CompletableFuture<Socket> accepting = Main.start(l::accept);
-        Thread.sleep(100);
+        Main.pause();
         l.close();
         Suite.check(Main.failure(accepting) instanceof SocketException, "close ends accept");
         try (Main.Pair p = new Main.Pair()) {
             CompletableFuture<Integer> reading = Main.start(() -> Main.read(p.client));
-            Thread.sleep(100);
+            Main.pause();
             p.client.close();
             Throwable e = Main.failure(reading);
             Suite.check(e instanceof SocketException && e.getMessage().equals("Socket closed"), "close ends read: " + e);
@@ -211,7 +214,7 @@ final class Streams {
                 for (;;)
                     out.write(new byte[65536]);
             });
-            Thread.sleep(300);
+            Main.pause();
             Suite.check(!writing.isDone(), "write waits for a peer that does not read");
             p.client.close();
             Suite.check(Main.failure(writing) instanceof SocketException, "close ends write");
