@@ -379,59 +379,85 @@ void datagram_drop_all(struct inet_socket *s)
 
 /* ---- flows: core held ---- */
 
-/* Would lwIP give another socket some of what the flow is? */
-static bool shared(const struct udp_pcb *mine)
+/* Of the same local port as the datagram: does p receive what is sent to that address, as far as it alone
+ * decides? lwIP's rule. */
+static bool takes(const struct udp_pcb *p, const ip_addr_t *to)
 {
-    bool connected = mine->flags & UDP_FLAGS_CONNECTED;
-    for (const struct udp_pcb *p = udp_pcbs; p; p = p->next) {
-        if (p == mine || p->local_port != mine->local_port)
-            continue;
-        if (!connected || ((p->flags & UDP_FLAGS_CONNECTED) && p->remote_port == mine->remote_port &&
-                           ip_addr_cmp(&p->remote_ip, &mine->remote_ip)))
-            return true;
-    }
-    return false;
+    if (IP_IS_ANY_TYPE_VAL(p->local_ip))
+        return true;
+    return IP_IS_V6_VAL(p->local_ip) == IP_IS_V6(to) &&
+           (ip_addr_isany(&p->local_ip) || ip_addr_cmp(&p->local_ip, to));
 }
 
-static bool key_of(const struct udp_pcb *pcb, union flow_key *f)
+static union flow_key key_of(const struct udp_pcb *pcb, const ip_addr_t *to)
 {
-    const ip_addr_t *to = ip_current_dest_addr();
-    struct netif *device = netif_device();
-    bool ours = IP_IS_V6(to) ? device && netif_get_ip6_addr_match(device, ip_2_ip6(to)) >= 0
-                             : device && ip4_addr_cmp(ip_2_ip4(to), netif_ip4_addr(device));
-    if (!ours || ip_addr_isbroadcast(to, device) || shared(pcb))
-        return false;
-    *f = (union flow_key){.local_port = pcb->local_port, .v6 = IP_IS_V6(to)};
-    flow_set_address(f->local, to);
+    union flow_key f = {.local_port = pcb->local_port, .v6 = IP_IS_V6(to)};
+    flow_set_address(f.local, to);
     if (pcb->flags & UDP_FLAGS_CONNECTED) {
-        f->remote_port = pcb->remote_port;
-        flow_set_address(f->remote, &pcb->remote_ip);
+        f.remote_port = pcb->remote_port;
+        flow_set_address(f.remote, &pcb->remote_ip);
+    }
+    return f;
+}
+
+static void hook(struct datagram_flow *flow)
+{
+    struct bucket *b = &buckets[flow_hash(&flow->flow)];
+    mutex_lock(&b->lock);
+    flow->next = b->first;
+    b->first = flow;
+    mutex_unlock(&b->lock);
+    __atomic_add_fetch(&from_peers, flow->flow.remote_port != 0, __ATOMIC_SEQ_CST);
+}
+
+/* False: out of memory. */
+static bool open_flow(struct inet_socket *s, const union flow_key *f)
+{
+    for (struct datagram_flow *old = s->datagrams.flows; old; old = old->sibling)
+        if (flow_same(&old->flow, f))
+            return true;
+    struct datagram_flow *flow = kmalloc(sizeof(*flow));
+    if (!flow)
+        return false;
+    struct netif *device = netif_device();
+    *flow = (struct datagram_flow){.flow = *f, .socket = s, .sibling = s->datagrams.flows};
+    if (!f->v6)
+        flow->broadcast = netif_ip4_addr(device)->addr | ~netif_ip4_netmask(device)->addr;
+    s->datagrams.flows = flow;
+    hook(flow);
+    return true;
+}
+
+/*
+ * lwIP has chosen mine for a datagram to that address. May a flow say that it would for all others of the
+ * flow? Among sockets that are not connected the sender does not matter to it. What comes from a connected
+ * socket's peer goes to that one: it needs a flow of its own, which is looked for first. Two that are
+ * connected to one peer are left to lwIP.
+ */
+static bool settled(const struct udp_pcb *mine, const ip_addr_t *to)
+{
+    for (const struct udp_pcb *p = udp_pcbs; p; p = p->next) {
+        if (p == mine || p->local_port != mine->local_port || !takes(p, to))
+            continue;
+        union flow_key f = key_of(p, to), own = key_of(mine, to);
+        if (!p->recv_arg || (f.remote_port && flow_same(&f, &own)))
+            return false;
+        if (f.remote_port && !own.remote_port && !open_flow(p->recv_arg, &f))
+            return false;
     }
     return true;
 }
 
 void datagram_learn(struct inet_socket *s)
 {
-    union flow_key f;
-    if (!s->udp || !key_of(s->udp, &f))
-        return;
-    for (struct datagram_flow *old = s->datagrams.flows; old; old = old->sibling)
-        if (flow_same(&old->flow, &f))
-            return;
-    struct datagram_flow *flow = kmalloc(sizeof(*flow));
-    if (!flow)
-        return;
+    const ip_addr_t *to = ip_current_dest_addr();
     struct netif *device = netif_device();
-    *flow = (struct datagram_flow){.flow = f, .socket = s, .sibling = s->datagrams.flows};
-    if (!f.v6)
-        flow->broadcast = netif_ip4_addr(device)->addr | ~netif_ip4_netmask(device)->addr;
-    s->datagrams.flows = flow;
-    __atomic_add_fetch(&from_peers, f.remote_port != 0, __ATOMIC_RELAXED);
-    struct bucket *b = &buckets[flow_hash(&f)];
-    mutex_lock(&b->lock);
-    flow->next = b->first;
-    b->first = flow;
-    mutex_unlock(&b->lock);
+    bool ours = IP_IS_V6(to) ? device && netif_get_ip6_addr_match(device, ip_2_ip6(to)) >= 0
+                             : device && ip4_addr_cmp(ip_2_ip4(to), netif_ip4_addr(device));
+    if (!s->udp || !ours || ip_addr_isbroadcast(to, device) || !settled(s->udp, to))
+        return;
+    union flow_key f = key_of(s->udp, to);
+    open_flow(s, &f);
 }
 
 static void unhook(struct datagram_flow *flow)

@@ -5,9 +5,10 @@
  * Who gets what is lwIP's decision, remembered. When lwIP has given a datagram to a socket, and would give
  * the next one to the same local address and port, from wherever (or, of a connected socket, from its peer)
  * to that socket alone, then a flow is opened: such datagrams go to the socket's channel from now on.
+ * (Sockets of the same port that are connected get flows of their own before, which are looked for first.)
  * Whatever may change the decision closes flows: a socket of the same port that is bound, connects or
- * disconnects, an address of the interface that comes or goes. So multicast, broadcast, and ports that
- * several sockets share stay with lwIP; so do fragments, packets with options, and all that is odd about a
+ * disconnects, an address of the interface that comes or goes. Multicast, broadcast and what two connected
+ * sockets share stay with lwIP; so do fragments, packets with options, and all that is odd about a
  * datagram.
  *
  *   device -- receive thread: datagram_deliver()
