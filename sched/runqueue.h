@@ -24,6 +24,12 @@ enum placement {
     PLACE_MOVED,    /* global: it was moved while runnable */
 };
 
+/* When an idle CPU looks for work before it halts: see idle.c. */
+struct idle_poll {
+    u32 skip;    /* short waits that must come before it looks again */
+    u32 backoff; /* what skip becomes when it has looked in vain */
+};
+
 struct runqueue {
     /* Owned by its CPU: touched with preemption off there, not from interrupt handlers. */
     struct thread *first; /* the waiting thread whose turn is next */
@@ -38,6 +44,8 @@ struct runqueue {
     u64 next_balance_ns, next_rotate_ns;
     struct thread *dead;
     u32 dead_count;
+    u64 idle_end_ns; /* when the idle thread last left the CPU */
+    struct idle_poll poll;
 
     /* Written by its CPU, read by others, relaxed. */
     u64 vtime;       /* virtual time: never goes back; least of the running and the first waiting thread */
@@ -46,6 +54,7 @@ struct runqueue {
     u64 current_vruntime, current_since_ns, current_inverse; /* of the running thread; inverse 0: idle */
     u64 switches, timer_interrupts;
     u32 online;
+    bool polling; /* the CPU is idle and looks at wake_queue: pushing is enough, it needs no interrupt */
 
     /* Written by anyone, atomically. */
     struct thread *wake_queue __attribute__((aligned(64))); /* newest first */
@@ -159,6 +168,10 @@ static inline bool balance_due(const struct runqueue *rq)
 void sched_push(struct thread *t, u32 cpu);
 /* Leaves a thread that ends; does not return. */
 void sched_exit_switch(struct thread *t);
+
+/* ---- idle.c ---- */
+/* The rest of an idle thread's life. preempt_count 0. */
+_Noreturn void sched_idle_loop(struct runqueue *rq);
 
 /* ---- thread.c ---- */
 /* Keeps an ended thread for reuse. Preemption off, on the CPU it ended on. */

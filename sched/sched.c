@@ -141,8 +141,12 @@ static inline void switch_to(struct runqueue *rq, struct thread *prev, struct th
     /* Pairs with sched_kick: we say that it runs, then look at its return_work on the way to the program. */
     __atomic_store_n(&next->on_cpu, 1, __ATOMIC_SEQ_CST);
     next->last_in_ns = rq->now;
-    if (unlikely(prev_idle || next == rq->idle) && sched_idle_hook)
-        sched_idle_hook(next == rq->idle);
+    if (unlikely(prev_idle || next == rq->idle)) {
+        if (prev_idle)
+            rq->idle_end_ns = rq->now;
+        if (sched_idle_hook)
+            sched_idle_hook(next == rq->idle);
+    }
     sched_switch_finish(arch_switch(prev, next));
 }
 
@@ -332,7 +336,7 @@ void sched_push(struct thread *t, u32 cpu)
     bool was_empty = wakeq_push(&rq->wake_queue, t);
     if (cpu == cpu_id())
         this_cpu()->need_resched = true;
-    else if (was_empty) /* else that CPU was told already */
+    else if (was_empty && !PEEK(rq->polling)) /* else that CPU was told already, or is about to look */
         ipi_send(cpu, VECTOR_RESCHED);
 }
 
@@ -470,35 +474,7 @@ void sched_set_affinity(struct thread *t, cpu_mask mask)
     preempt_enable(); /* the current thread moves here */
 }
 
-/* ---- idling ---- */
-
-bool (*sched_idle_work)(void);
-
-/* preempt_count 0. */
-static _Noreturn void idle_loop(struct runqueue *rq)
-{
-    struct cpu *cpu = this_cpu();
-    cpu_mask me = cpu_bit(rq->cpu);
-    bool work = true;
-    for (;;) {
-        irq_off();
-        if (!(PEEK(sched_idle_cpus) & me)) {
-            /* Pairs with sched_push: we say that we are idle, then look at the queue. */
-            __atomic_fetch_or(&sched_idle_cpus, me, __ATOMIC_SEQ_CST);
-            balance_pull(rq);
-        }
-        if (cpu->need_resched || __atomic_load_n(&rq->wake_queue, __ATOMIC_SEQ_CST)) {
-            sched_preempt();
-            irq_on();
-        } else if (work && sched_idle_work) {
-            irq_on();
-            work = sched_idle_work();
-        } else {
-            cpu_wait_for_interrupt();
-            work = true;
-        }
-    }
-}
+/* ---- starting ---- */
 
 static struct thread idle_threads[CPU_MAX];
 static u8 boot_idle_stack[8192] __attribute__((aligned(64)));
@@ -542,7 +518,7 @@ static void runqueue_init(struct cpu *cpu, struct thread *running)
 static void boot_idle(void *arg)
 {
     preempt_enable_quiet();
-    idle_loop(arg);
+    sched_idle_loop(arg);
 }
 
 void sched_init(void)
@@ -564,7 +540,7 @@ _Noreturn void sched_cpu_main(void)
 {
     struct cpu *cpu = this_cpu();
     runqueue_init(cpu, &idle_threads[cpu->id]);
-    idle_loop(cpu->sched);
+    sched_idle_loop(cpu->sched);
 }
 
 /* ---- figures ---- */

@@ -193,6 +193,11 @@ extern void (*sched_idle_hook)(bool idle);
  */
 extern bool (*sched_idle_work)(void);
 
+/* How long an idle CPU looks for work before it halts, ns; 0: not at all. See idle.c. Set at boot, before
+ * other CPUs run. */
+#define SCHED_IDLE_POLL_NS (200 * NSEC_PER_USEC)
+extern u64 sched_idle_poll_ns;
+
 /*
  * For arch: runs in the new thread right after its first switch-in, interrupts off, preempt_count 1. prev:
  * what arch_switch returned. Leaves both as they are; arch turns interrupts on and calls the entry it was

@@ -26,9 +26,10 @@ enum {
     OPT_NET,
     OPT_IP,
     OPT_NO_REWRITE,
+    OPT_IDLE_POLL,
 };
 
-enum { MAX_CPUS = 32, LEAST_MEMORY = 16 << 20 };
+enum { MAX_CPUS = 32, LEAST_MEMORY = 16 << 20, MAX_IDLE_POLL = 1000000 };
 
 static const struct option long_options[] = {
     {"memory", required_argument, NULL, 'm'},
@@ -53,6 +54,7 @@ static const struct option long_options[] = {
     {"gdb", no_argument, NULL, OPT_GDB},
     {"dry-run", no_argument, NULL, OPT_DRY_RUN},
     {"exec", required_argument, NULL, OPT_EXEC},
+    {"idle-poll", required_argument, NULL, OPT_IDLE_POLL},
     {"machine", required_argument, NULL, OPT_MACHINE},
     {"kernel", required_argument, NULL, OPT_KERNEL},
     {"modules", required_argument, NULL, OPT_MODULES},
@@ -87,6 +89,7 @@ static const char run_usage[] =
     "      --name NAME          name of the VM, and its host name\n"
     "      --accel auto|kvm|tcg hardware virtualization or emulation (auto)\n"
     "      --machine microvm|q35   QEMU's machine (microvm)\n"
+    "      --idle-poll US       microseconds that an idle CPU looks for work before it halts (200)\n"
     "      --kernel FILE        another Moka kernel\n"
     "      --no-rewrite         leave the system calls of programs as they are: slower (see docs/moka.md)\n"
     "      --strace             print every system call on standard error\n"
@@ -236,6 +239,14 @@ static void set_cpus(struct options *o, const char *arg)
     o->cpus = (unsigned)n;
 }
 
+static void set_idle_poll(struct options *o, const char *arg)
+{
+    size_t digits = strspn(arg, "0123456789");
+    if (!digits || arg[digits] || digits > 7 || strtol(arg, NULL, 10) > MAX_IDLE_POLL)
+        die("--idle-poll %s: a number of microseconds from 0 to %d", arg, MAX_IDLE_POLL);
+    o->idle_poll = xstrdup(arg);
+}
+
 static void set_accel(struct options *o, const char *arg)
 {
     if (!strcmp(arg, "auto"))
@@ -359,6 +370,9 @@ static void take(struct options *o, int c, char *arg)
     case OPT_ACCEL:
         set_accel(o, arg);
         break;
+    case OPT_IDLE_POLL:
+        set_idle_poll(o, arg);
+        break;
     case OPT_STRACE:
         o->strace = true;
         break;
@@ -425,7 +439,8 @@ static void check(const struct options *o)
                 "the network is given when the image is run, not when it is built");
         require(o->output, o, "where does the image go? Add -o FILE");
         require(!o->n_volumes, o, "volumes are given when the image is run, not when it is built");
-        require(!o->dry_run && !o->gdb && !o->strace, o, "--dry-run, --gdb and --strace are for moka run");
+        require(!o->dry_run && !o->gdb && !o->strace && !o->idle_poll, o,
+                "--dry-run, --gdb, --strace and --idle-poll are for moka run");
     } else {
         require(!o->output, o, "-o is for moka build");
     }

@@ -41,8 +41,9 @@ struct options {
     size_t n_additions;
     struct forward *forwards;
     size_t n_forwards;
-    char *net; /* --net: user, none, tap:NAME; NULL: user when there are forwards or --ip, else none */
-    char *ip;  /* --ip ADDRESS/PREFIX[,GATEWAY[,NAMESERVER]] */
+    char *net;       /* --net: user, none, tap:NAME; NULL: user when there are forwards or --ip, else none */
+    char *ip;        /* --ip ADDRESS/PREFIX[,GATEWAY[,NAMESERVER]] */
+    char *idle_poll; /* --idle-poll: microseconds, 0 to 1000000; NULL: the kernel's default */
     struct strvec env; /* NAME=VALUE */
     struct strvec jvm; /* options for the JVM */
     struct strvec modules;

@@ -81,6 +81,8 @@ static void add_options(const struct vm *vm, struct buf *line)
         cmdline_add(line, "verbose");
     if (vm->o->strace)
         cmdline_add(line, "strace");
+    if (vm->o->idle_poll)
+        cmdline_add(line, fmt("idle-poll=%s", vm->o->idle_poll));
     environment(vm, &env);
     for (size_t i = 0; i < env.n; i++)
         cmdline_add(line, fmt("env=%s", env.v[i]));

@@ -29,6 +29,7 @@ _Noreturn void kernel_main(void)
     if (cmdline_parse(boot_info.cmdline, kmalloc))
         shutdown(70);
     log_verbose = cmdline.verbose;
+    sched_idle_poll_ns = cmdline.idle_poll_us * NSEC_PER_USEC;
     sched_init(); /* this context becomes the first thread */
     vm_init();
     arch_init(); /* interrupt controllers, clocks; interrupts on */

@@ -7,16 +7,25 @@
 
 char moka_last_error[512];
 
+static void keep(const char *fmt, va_list ap)
+{
+    vsnprintf(moka_last_error, sizeof(moka_last_error), fmt, ap);
+}
+
 void log_error(const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
-    vsnprintf(moka_last_error, sizeof(moka_last_error), fmt, ap);
+    keep(fmt, ap);
     va_end(ap);
 }
 
 void log_warn(const char *fmt, ...)
 {
+    va_list ap;
+    va_start(ap, fmt);
+    keep(fmt, ap);
+    va_end(ap);
 }
 
 /* What the kernel allocates here lives for ever; the table keeps it reachable. */
@@ -32,6 +41,11 @@ static void *alloc(size_t size)
 int moka_cmdline_parse(const char *text)
 {
     return cmdline_parse(text, alloc);
+}
+
+unsigned moka_cmdline_idle_poll(void)
+{
+    return cmdline.idle_poll_us;
 }
 
 const char *moka_cmdline_arg(unsigned i)

@@ -17,6 +17,7 @@ extern char moka_last_error[];
 const char *moka_cmdline_arg(unsigned i);
 const char *moka_cmdline_env(unsigned i);
 const char *moka_cmdline_mmio(unsigned i);
+unsigned moka_cmdline_idle_poll(void);
 
 struct item {
     struct tree_node node;
@@ -130,6 +131,15 @@ static void test_cmdline(void)
            !strcmp(moka_cmdline_mmio(0), "512@0xfeb00e00:12"));
     assert(moka_cmdline_parse("bad%2") == -EINVAL && strstr(moka_last_error, "bad%2"));
     assert(moka_cmdline_parse("bad%00") == -EINVAL);
+    const char *wrong[] = {"", "x", "-1", "5x", "1000001", "18446744073709551617"};
+    assert(moka_cmdline_idle_poll() == 200 && !moka_cmdline_parse("idle-poll=1000000") &&
+           moka_cmdline_idle_poll() == 1000000 && !moka_cmdline_parse("idle-poll=0") &&
+           !moka_cmdline_idle_poll());
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {
+        char line[64];
+        snprintf(line, sizeof(line), "idle-poll=%s", wrong[i]);
+        assert(!moka_cmdline_parse(line) && !moka_cmdline_idle_poll() && strstr(moka_last_error, line));
+    }
     puts("ok base/cmdline");
 }
 

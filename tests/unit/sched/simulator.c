@@ -28,6 +28,7 @@ static irq_handler handlers[256];
 static struct thread *switched_from;
 static u64 live_objects;
 static void (*boot_fn)(void);
+u64 sim_ipis, sim_halts, sim_looks;
 bool sim_stalls, sim_slow_cpu;
 
 u8 boot_stack_bottom[16], boot_stack_top[16];
@@ -119,9 +120,17 @@ static void step(void)
     swapcontext(&me()->context, &main_context);
 }
 
+void cpu_relax_now_and_then(u32 look)
+{
+    sim_looks++;
+    step();
+    deliver();
+}
+
 void cpu_wait_for_interrupt(void)
 {
     struct sim_cpu *c = me();
+    sim_halts++;
     while (!c->timer_pending && !c->resched_pending)
         step();
     irq_on();
@@ -165,6 +174,7 @@ void ipi_send(u32 cpu, u32 vector)
     if (cpu >= count)
         panic("no such CPU: %u", cpu);
     sim_cpus[cpu].resched_pending = true;
+    sim_ipis++;
 }
 void irq_set_fixed(u32 vector, irq_handler handler, void *arg)
 {

@@ -20,6 +20,8 @@ _Noreturn void sim_work_forever(void *unused);
 /* The same for ever; counts the steps that it really executed in *(u64 *)steps. */
 _Noreturn void sim_count_work(void *steps);
 u64 sim_live_objects(void);
+/* So far: interrupts sent to other CPUs, halts, looks at something that was to change. */
+extern u64 sim_ipis, sim_halts, sim_looks;
 /* CPUs stop now and then, as vCPUs do on a loaded host. */
 extern bool sim_stalls;
 /* The first CPU does two thirds of what the others do. */

@@ -44,6 +44,10 @@ u32 preempt_count(void)
     return 0;
 }
 
+void cpu_relax_now_and_then(u32 look)
+{
+}
+
 static void sched_yield_host(void)
 {
     syscall(SYS_sched_yield);

@@ -7,6 +7,7 @@
 #include "kernel/arch/x86_64/arch.h"
 #include "kernel/base/errno.h"
 #include "sched/mutex.h"
+#include "sched/runqueue.h"
 #include "sched/timer.h"
 #include "sched/waitq.h"
 #include "tests/unit/sched/simulator.h"
@@ -235,6 +236,72 @@ static void idle_is_silent(void)
     sim_stop();
 }
 
+/* Two threads on two CPUs wake each other; what a turn computes is short against SCHED_IDLE_POLL_NS. */
+static struct thread *pair[2];
+static u64 turns;
+static void take_turns(void *arg)
+{
+    for (u64 me = (u64)arg; turns < 2000;) {
+        while (turns % 2 != me)
+            sched_sleep(SLEEP_FOREVER, 0);
+        sim_work(SIM_STEP);
+        turns++;
+        sched_wake(pair[!me]);
+    }
+}
+
+static void start_pair(void)
+{
+    for (u64 i = 0; i < 2; i++) {
+        pair[i] = thread_create("pair", take_turns, (void *)i, false);
+        sched_set_affinity(pair[i], 1UL << i);
+    }
+    for (u32 i = 0; i < 2; i++)
+        thread_start(pair[i]);
+}
+
+/* An idle CPU that is woken soon looks for work: it need not be interrupted. */
+static void idle_looks(void)
+{
+    sleep_for(NSEC_PER_SEC / 10);
+    u64 ipis = sim_ipis, halts = sim_halts;
+    start_pair();
+    while (turns < 2000)
+        sleep_for(NSEC_PER_MSEC);
+    CHECK(sim_ipis - ipis < 100 && sim_halts - halts < 1000, "%lu interrupts, %lu halts", sim_ipis - ipis,
+          sim_halts - halts);
+    sim_stop();
+}
+
+static void idle_does_not_look_when_told(void)
+{
+    sched_idle_poll_ns = 0;
+    start_pair();
+    while (turns < 2000)
+        sleep_for(NSEC_PER_MSEC);
+    CHECK(sim_ipis >= 1500 && !sim_looks, "%lu interrupts, %lu looks", sim_ipis, sim_looks);
+    sim_stop();
+}
+
+/* Where nothing comes soon it halts at once. */
+static void idle_gives_up(void)
+{
+    for (u32 i = 0; i < 1000; i++)
+        sleep_for(5 * NSEC_PER_MSEC);
+    CHECK(sim_looks < 50, "%lu looks in 1,000 long waits", sim_looks);
+    sim_stop();
+}
+
+/* Where short waits and vain looks alternate, as on a crowded host, it looks seldom. */
+static void idle_backs_off(void)
+{
+    u64 waits = 4000;
+    for (u32 i = 0; i < waits; i++) /* the idle thread counts this wait when it comes back, for the next */
+        sleep_for(runqueues[0].poll.skip > 1 ? 100 * NSEC_PER_USEC : NSEC_PER_MSEC);
+    CHECK(sim_looks < waits / 4, "%lu looks in %lu waits", sim_looks, waits);
+    sim_stop();
+}
+
 static u32 ended;
 static void timed_sleeper(void *arg)
 {
@@ -459,6 +526,10 @@ static const struct test {
     {"sched/sleeper-is-prompt-1", 1, sleeper_is_prompt},
     {"sched/sleeper-is-prompt-4", 4, sleeper_is_prompt},
     {"sched/idle-is-silent", 4, idle_is_silent},
+    {"sched/idle-looks", 2, idle_looks},
+    {"sched/idle-does-not-look-when-told", 2, idle_does_not_look_when_told},
+    {"sched/idle-gives-up", 1, idle_gives_up},
+    {"sched/idle-backs-off", 1, idle_backs_off},
     {"sched/many-sleepers-1", 1, many_sleepers},
     {"sched/many-sleepers-4", 4, many_sleepers},
     {"sched/timers", 2, timers},

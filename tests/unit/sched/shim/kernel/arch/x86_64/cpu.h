@@ -35,9 +35,6 @@ bool irq_enabled(void);
 void irq_on(void);
 void irq_off(void);
 void cpu_wait_for_interrupt(void);
-
-static inline void cpu_relax_now_and_then(u32 look)
-{
-}
+void cpu_relax_now_and_then(u32 look);
 
 #endif
