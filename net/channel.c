@@ -283,6 +283,7 @@ static bool to_channel(struct batch *batch, struct net_buf *frame, struct flow_p
     if (!tcp)
         return false;
     u32 events = tcp[13] & TCP_RST              ? POLL_IN | POLL_OUT | POLL_ERR | POLL_HUP | POLL_RDHUP
+                 : tcp[13] & TCP_URG            ? POLL_IN | POLL_PRI | POLL_RDHUP
                  : payload || tcp[13] & TCP_FIN ? POLL_IN | POLL_RDHUP
                                                 : 0;
     struct bucket *b = bucket_of(&p->flow);

@@ -1,5 +1,7 @@
 #include "net/direct.h"
 
+#include "net/urgent.h"
+
 #define PIECE_SMALL (2048u - sizeof(struct piece))
 #define PIECE_LARGE (32768u - sizeof(struct piece))
 
@@ -15,6 +17,7 @@ struct inbound {
     struct piece *first, *last;
     u32 bytes;
     bool want_room; /* the sender waits, or was told by poll that it must */
+    struct urgent urgent;
 };
 
 struct direct {
@@ -47,6 +50,7 @@ static void drop_bytes(struct inbound *in)
     }
     in->last = NULL;
     in->bytes = 0;
+    in->urgent = (struct urgent){0};
 }
 
 void direct_free(struct inet_socket *s)
@@ -115,37 +119,49 @@ static void retire_piece(struct inbound *in)
     kfree(p);
 }
 
-/* discard: the bytes are thrown away instead (tcp(7), MSG_TRUNC). */
-static ssize_t get(struct inbound *in, struct iov_iter *it, bool discard)
+/* The first n bytes of the first piece are gone. */
+static void take(struct inbound *in, u32 n)
+{
+    struct piece *p = in->first;
+    p->begin += n;
+    in->bytes -= n;
+    urgent_passed(&in->urgent, n);
+    if (p->begin == p->end)
+        retire_piece(in);
+}
+
+/* At most n bytes. discard: they are thrown away instead (tcp(7), MSG_TRUNC). */
+static ssize_t get(struct inbound *in, struct iov_iter *it, size_t n, bool discard)
 {
     ssize_t done = 0, got;
-    while (in->bytes && it->left) {
+    for (; in->bytes && n; n -= got) {
         struct piece *p = in->first;
-        if (discard) {
-            got = MIN(it->left, (size_t)(p->end - p->begin));
-            it->left -= got;
-        } else {
-            got = iov_to(it, p->bytes + p->begin, p->end - p->begin);
-        }
+        size_t some = MIN(n, (size_t)(p->end - p->begin));
+        got = discard ? (ssize_t)some : iov_to(it, p->bytes + p->begin, some);
+        if (discard)
+            it->left -= some;
         if (got <= 0)
             return done ? done : got;
-        p->begin += got;
-        in->bytes -= got;
+        take(in, got);
         done += got;
-        if (p->begin == p->end)
-            retire_piece(in);
     }
     return done;
 }
 
-static ssize_t peek(struct inbound *in, struct iov_iter *it)
+/* At most n bytes behind the first `skip`. */
+static ssize_t peek(struct inbound *in, struct iov_iter *it, size_t n, u32 skip)
 {
     ssize_t done = 0, got;
-    for (struct piece *p = in->first; p && it->left && p->begin < p->end; p = p->next) {
-        got = iov_to(it, p->bytes + p->begin, p->end - p->begin);
+    for (struct piece *p = in->first; p && n && p->begin < p->end; p = p->next) {
+        u32 left_out = MIN(skip, p->end - p->begin);
+        skip -= left_out;
+        if (left_out == p->end - p->begin)
+            continue;
+        got = iov_to(it, p->bytes + p->begin + left_out, MIN(n, (size_t)(p->end - p->begin - left_out)));
         if (got <= 0)
             return done ? done : got;
         done += got;
+        n -= got;
     }
     return done;
 }
@@ -233,6 +249,22 @@ static ssize_t send_some(struct inet_socket *s, struct socket_message *m, u64 de
     }
 }
 
+/* The last byte there is the urgent one. */
+static void mark_last(struct inbound *in, bool in_line)
+{
+    struct piece *p = in->last;
+    if (!in->bytes)
+        return; /* nobody will read it */
+    u8 byte = p->bytes[p->end - 1];
+    if (urgent_mark(&in->urgent, in->bytes - 1, in->bytes - 1, in_line)) {
+        struct urgent new = in->urgent;
+        in->urgent.state = U_NONE;
+        take(in, 1);
+        in->urgent = new;
+    }
+    urgent_here(&in->urgent, byte);
+}
+
 ssize_t direct_send(struct inet_socket *s, struct socket_message *m, bool *rest)
 {
     struct direct *d = s->direct;
@@ -253,29 +285,51 @@ ssize_t direct_send(struct inet_socket *s, struct socket_message *m, bool *rest)
         }
     }
     *rest = !n && m->it->left;
+    bool urgent = m->flags & SOCKET_OOB && done;
+    if (urgent)
+        mark_last(to_peer(s), inet_in_line(peer));
     mutex_unlock(&d->lock);
     if (done)
-        inet_wake(peer, POLL_IN);
+        inet_wake(peer, POLL_IN | (urgent ? POLL_PRI : 0));
+    if (urgent)
+        socket_tell_urgent(&peer->base);
     return done ? done : n;
 }
 
 /* ---- receiving ---- */
 
-/* Bytes, 0 at the end, or why not. */
-static ssize_t receive_some(struct inet_socket *s, struct socket_message *m, u32 flags, u64 deadline)
+/* There are some bytes: those up to the urgent one, if it is ahead; 0: there was it alone, left out. */
+static ssize_t receive_here(struct inet_socket *s, struct socket_message *m)
 {
     struct inbound *in = to_me(s);
+    u32 hole = urgent_hole(&in->urgent, inet_in_line(s));
+    size_t n = urgent_limit(&in->urgent, m->it->left);
+    if (m->flags & SOCKET_PEEK)
+        return peek(in, m->it, n, hole);
+    if (unlikely(hole))
+        take(in, 1);
+    return get(in, m->it, n, m->flags & SOCKET_TRUNC);
+}
+
+/* Bytes, 0 at the end, or why not. done: how many this call has; with some it ends at the urgent byte, too.
+ */
+static ssize_t receive_some(struct inet_socket *s, struct socket_message *m, u64 deadline, ssize_t done)
+{
+    struct inbound *in = to_me(s);
+    ssize_t n;
     int err = 0;
     for (;;) {
-        if (in->bytes)
-            return flags & SOCKET_PEEK ? peek(in, m->it) : get(in, m->it, flags & SOCKET_TRUNC);
+        if (done && urgent_at_mark(&in->urgent))
+            return 0;
+        if (in->bytes && ((n = receive_here(s, m)) || !m->it->left))
+            return n;
         if (s->error)
             return take_error(s);
         if (s->peer_end || s->receive_shut || s->state != S_ESTABLISHED)
             return 0;
         if (err)
             return err;
-        err = wait(s, false, flags, deadline);
+        err = wait(s, false, m->flags, deadline);
     }
 }
 
@@ -288,7 +342,7 @@ ssize_t direct_receive(struct inet_socket *s, struct socket_message *m)
     ssize_t done = 0, n;
     mutex_lock(&d->lock);
     do {
-        n = receive_some(s, m, m->flags, deadline);
+        n = receive_some(s, m, deadline, done);
         done += MAX(n, 0);
         room = in->want_room && roomy(in->bytes, limit_of(peer_of(s)));
         if (room)
@@ -311,7 +365,7 @@ u32 direct_poll(struct inet_socket *s)
 {
     struct direct *d = s->direct;
     mutex_lock(&d->lock);
-    u32 events = to_me(s)->bytes ? POLL_IN : 0;
+    u32 events = urgent_events(&to_me(s)->urgent, inet_in_line(s), to_me(s)->bytes);
     if (d->closed[!s->direct_side] || roomy(to_peer(s)->bytes, limit_of(s)))
         events |= POLL_OUT;
     else
@@ -324,9 +378,27 @@ u32 direct_pending(struct inet_socket *s, bool out)
 {
     struct direct *d = s->direct;
     mutex_lock(&d->lock);
-    u32 bytes = out ? to_peer(s)->bytes : to_me(s)->bytes, theirs = peer_of(s)->base.receive_buffer;
+    u32 bytes = out ? to_peer(s)->bytes : urgent_pending(&to_me(s)->urgent, inet_in_line(s), to_me(s)->bytes),
+        theirs = peer_of(s)->base.receive_buffer;
     mutex_unlock(&d->lock);
     return !out ? bytes : bytes > theirs ? bytes - theirs : 0;
+}
+
+bool direct_at_mark(struct inet_socket *s)
+{
+    mutex_lock(&s->direct->lock);
+    bool at = urgent_at_mark(&to_me(s)->urgent);
+    mutex_unlock(&s->direct->lock);
+    return at;
+}
+
+ssize_t direct_receive_urgent(struct inet_socket *s, struct socket_message *m)
+{
+    u8 byte;
+    mutex_lock(&s->direct->lock);
+    int n = urgent_take(&to_me(s)->urgent, m->flags, inet_in_line(s), s->peer_end || s->receive_shut, &byte);
+    mutex_unlock(&s->direct->lock);
+    return n > 0 ? urgent_give(m, byte) : n;
 }
 
 void direct_end_send(struct inet_socket *s)

@@ -35,9 +35,13 @@ static inline bool direct_is(const struct inet_socket *s)
  * closed goes by lwIP: *rest. */
 ssize_t direct_send(struct inet_socket *s, struct socket_message *m, bool *rest);
 ssize_t direct_receive(struct inet_socket *s, struct socket_message *m);
-/* Of POLL_IN and POLL_OUT, as far as the buffers decide. */
+/* recv(MSG_OOB) (urgent.h). */
+ssize_t direct_receive_urgent(struct inet_socket *s, struct socket_message *m);
+bool direct_at_mark(struct inet_socket *s);
+/* Of POLL_IN, POLL_PRI and POLL_OUT, as far as the buffers decide. */
 u32 direct_poll(struct inet_socket *s);
-/* Bytes that wait to be received by s, or (out) that s has sent and the peer has no room for. */
+/* Bytes that wait to be received by s (before the urgent one), or (out) that s has sent and the peer has no
+ * room for. */
 u32 direct_pending(struct inet_socket *s, bool out);
 
 /* No further bytes from s: before its FIN. */

@@ -151,7 +151,7 @@ static s64 list_interfaces(u64 arg)
 s64 ifconf_ioctl(u32 cmd, u64 arg)
 {
     struct ifreq r;
-    if (cmd < 0x8900 || cmd > 0x89ff)
+    if (cmd < 0x890b || cmd > 0x89ff) /* below it: any socket's own */
         return -ENOTTY;
     if (cmd == SIOCGIFCONF)
         return list_interfaces(arg);

@@ -89,7 +89,8 @@ void inet_drop_inbox(struct inet_socket *s)
         pbuf_free(p->p);
         kfree(p);
     }
-    s->inbox_bytes = 0;
+    s->inbox_bytes = s->left_out = 0;
+    s->urgent = (struct urgent){0};
 }
 
 void inet_free(struct inet_socket *s)
@@ -467,25 +468,29 @@ int inet_get(u64 address, void *dst, size_t n)
 
 #define FIONREAD_CMD 0x541bu
 #define OUTQ_CMD     0x5411u
+#define ATMARK_CMD   0x8905u
 
 s64 inet_ioctl(struct socket *base, u32 cmd, u64 arg)
 {
     struct inet_socket *s = inet_of(base);
     s32 bytes = 0;
-    if (cmd != FIONREAD_CMD && cmd != OUTQ_CMD)
+    bool mark = cmd == ATMARK_CMD && base->type == SOCK_STREAM;
+    if (cmd != FIONREAD_CMD && cmd != OUTQ_CMD && !mark)
         return -ENOTTY; /* the socket layer asks ifconf_ioctl */
     if (direct_is(s)) {
-        bytes = direct_pending(s, cmd == OUTQ_CMD);
+        bytes = mark ? direct_at_mark(s) : direct_pending(s, cmd == OUTQ_CMD);
         return inet_put(arg, &bytes, sizeof(bytes));
     }
     core_enter();
     channel_drain(s);
     datagram_settle(s);
-    int err = s->state == S_LISTENING ? -EINVAL : 0;
-    if (cmd == OUTQ_CMD && s->tcp && !err)
+    int err = s->state == S_LISTENING && !mark ? -EINVAL : 0;
+    if (mark)
+        bytes = urgent_at_mark(&s->urgent);
+    else if (cmd == OUTQ_CMD && s->tcp && !err)
         bytes = TCP_SND_BUF - s->tcp->snd_buf;
     else if (cmd == FIONREAD_CMD && base->type == SOCK_STREAM)
-        bytes = s->inbox_bytes;
+        bytes = urgent_pending(&s->urgent, inet_in_line(s), inet_waiting(s));
     else if (cmd == FIONREAD_CMD && inet_first(s))
         bytes = inet_first(s)->p->tot_len;
     core_leave();

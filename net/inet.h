@@ -17,6 +17,7 @@
 #include "net/core.h"
 #include "net/datagram.h"
 #include "net/socket.h"
+#include "net/urgent.h"
 
 #define AF_UNSPEC   0
 #define AF_INET     2
@@ -30,6 +31,7 @@
 #define LINUX_SO_ERROR     4
 #define LINUX_SO_BROADCAST 6
 #define LINUX_SO_KEEPALIVE 9
+#define LINUX_SO_OOBINLINE 10
 #define LINUX_SO_REUSEPORT 15
 #define LINUX_SO_ACCEPTCON 30
 
@@ -72,7 +74,9 @@ struct inet_socket {
     int error;                              /* SO_ERROR; atomic: taken without the core, too */
     struct list inbox;
     u32 inbox_bytes;
-    struct list backlog; /* of a listener: sockets not accepted yet, by waiting_link */
+    struct urgent urgent; /* of the inbox (urgent.h) */
+    u32 left_out;         /* bytes at the beginning of the inbox that nobody gets: an urgent one */
+    struct list backlog;  /* of a listener: sockets not accepted yet, by waiting_link */
     struct list waiting_link;
     struct thread *holder; /* who wrote what is held back (hold.h); NULL: nothing is */
     struct list hold_link;
@@ -133,6 +137,17 @@ int inet_get(u64 address, void *dst, size_t n);
 void inet_icmp_init(void); /* icmp.c: after lwIP's start */
 
 extern const struct socket_ops tcp_ops, udp_ops;
+/* The stream's bytes that are left: recv(MSG_OOB) apart. core held. */
+static inline u32 inet_waiting(const struct inet_socket *s)
+{
+    return s->inbox_bytes - s->left_out;
+}
+static inline bool inet_in_line(const struct inet_socket *s)
+{
+    return socket_flag(&s->base, LINUX_SO_OOBINLINE);
+}
+/* The socket of a connection; NULL: it has none (any more). core held. */
+struct inet_socket *tcp_socket(const struct tcp_pcb *pcb);
 /* Brings the options that lwIP knows to s's control block. core held. */
 void tcp_apply_options(struct inet_socket *s);
 void udp_apply_options(struct inet_socket *s);

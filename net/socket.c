@@ -5,6 +5,7 @@
 #include "kernel/base/string.h"
 
 static struct socket_family *families; /* changes at boot only */
+void (*socket_urgent_hook)(void);
 
 void socket_register(struct socket_family *f)
 {

@@ -93,12 +93,20 @@ struct socket {
     u64 flags;                               /* bit n: the boolean option n of SOL_SOCKET is on */
     u64 linger;                              /* struct linger */
     u32 priority;                            /* SO_PRIORITY: kept, without effect */
+    s32 owner; /* who gets SIGURG (fcntl(2), F_SETOWN): the process, as PID or -PID; 0: nobody. atomic */
 };
 #define SOCKET_BUFFER 212992u /* Linux's default */
 
 static inline bool socket_flag(const struct socket *s, u32 option)
 {
     return __atomic_load_n(&s->flags, __ATOMIC_RELAXED) >> option & 1;
+}
+/* Urgent data came: s's owner gets SIGURG. Any lock may be held but the signals' own. */
+extern void (*socket_urgent_hook)(void);
+static inline void socket_tell_urgent(const struct socket *s)
+{
+    if (__atomic_load_n(&s->owner, __ATOMIC_RELAXED) && socket_urgent_hook)
+        socket_urgent_hook();
 }
 /* The deadline of a blocking call that begins now. */
 u64 socket_deadline(u64 timeout_ns);

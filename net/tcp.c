@@ -107,6 +107,7 @@ static err_t on_receive(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t er
     struct inet_socket *s = arg;
     delack_owed(s);
     if (p && s->receive_shut) { /* nobody will read it */
+        s->urgent = (struct urgent){0};
         tcp_recved(pcb, p->tot_len);
         pbuf_free(p);
         return ERR_OK;
@@ -120,6 +121,11 @@ static err_t on_receive(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t er
     if (!channel_draining(s))
         inet_wake(s, POLL_IN | POLL_RDHUP);
     return ERR_OK;
+}
+
+struct inet_socket *tcp_socket(const struct tcp_pcb *pcb)
+{
+    return pcb->recv == on_receive ? pcb->callback_arg : NULL;
 }
 
 static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t len)
@@ -166,7 +172,7 @@ static struct inet_socket *other_end(const struct tcp_pcb *pcb)
     while (p && !(p->local_port == pcb->remote_port && p->remote_port == pcb->local_port &&
                   ip_addr_cmp(&p->local_ip, &pcb->remote_ip) && ip_addr_cmp(&p->remote_ip, &pcb->local_ip)))
         p = p->next;
-    struct inet_socket *s = p && p->recv == on_receive ? p->callback_arg : NULL;
+    struct inet_socket *s = p ? tcp_socket(p) : NULL;
     return s && s->state == S_ESTABLISHED && !s->send_shut && !direct_is(s) && !p->unsent && !p->unacked
                ? s
                : NULL;
@@ -189,6 +195,7 @@ static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
     s->state = S_ESTABLISHED;
     attach(s, pcb);
     keep_names(s);
+    urgent_early(s);
     tcp_backlog_delayed(pcb);
     struct inet_socket *other = other_end(pcb);
     if (other)
@@ -456,6 +463,20 @@ static void send_full(struct tcp_pcb *pcb)
     tcp_set_flags(pcb, no_delay);
 }
 
+/* The last byte queued is urgent: neither Nagle's rule nor a cork keeps it (urgent.h). */
+static void send_urgent(struct inet_socket *s)
+{
+    struct tcp_pcb *pcb = s->tcp;
+    tcpflags_t no_delay = pcb->flags & TF_NODELAY;
+    pcb->urgent.sending = true;
+    pcb->urgent.end = pcb->snd_lbb;
+    hold_forget(s);
+    tcp_nagle_disable(pcb);
+    tcp_output(pcb);
+    if (!no_delay)
+        tcp_nagle_enable(pcb);
+}
+
 /* Queues n bytes: how many, or why none. cork: what is not a full segment stays. more: the call has more. */
 static s64 write_bytes(struct inet_socket *s, struct source from, size_t n, u32 flags, u64 deadline,
                        bool cork, bool more)
@@ -469,7 +490,9 @@ static s64 write_bytes(struct inet_socket *s, struct source from, size_t n, u32 
         err_t err = queue(s->tcp, &from, k, cork || more || done + k < n ? TCP_WRITE_FLAG_MORE : 0);
         full = err != ERR_OK;
         done += full ? 0 : k;
-        if (full || !(cork || more))
+        if (flags & SOCKET_OOB && done == n && !more)
+            send_urgent(s);
+        else if (full || !(cork || more))
             hold_or_send(s);
         else if (!more)
             send_full(s->tcp);
@@ -517,8 +540,6 @@ static ssize_t tcp_send_op(struct socket *base, struct socket_message *m)
     struct inet_socket *s = inet_of(base);
     bool rest = true;
     ssize_t n = 0;
-    if (m->flags & SOCKET_OOB)
-        return -EOPNOTSUPP;
     if (!s->path_known &&
         !direct_is(s)) { /* who joins the ends has the core: a state seen without it may come too early */
         core_enter();
@@ -541,15 +562,15 @@ struct view {
     u32 len;
 };
 
-/* Where the next bytes lie, at most `most` of them. They stay there while the reader mutex is held. core
- * held. */
-static u32 gather(struct inet_socket *s, struct view *views, size_t most)
+/* Where the next bytes behind the first `skip` lie, at most `most` of them. They stay there while the reader
+ * mutex is held. core held. */
+static u32 gather(struct inet_socket *s, struct view *views, u32 skip, size_t most)
 {
     struct packet *packet;
     u32 n = 0;
     list_for_each(packet, &s->inbox, link)
     {
-        u32 skip = packet->taken;
+        skip += packet->taken;
         for (struct pbuf *p = packet->p; p && n < VIEWS && most; p = p->next) {
             if (skip >= p->len) {
                 skip -= p->len;
@@ -560,6 +581,8 @@ static u32 gather(struct inet_socket *s, struct view *views, size_t most)
             most -= views[n++].len;
             skip = 0;
         }
+        if (n == VIEWS || !most)
+            break;
     }
     return n;
 }
@@ -584,7 +607,25 @@ static void consume(struct inet_socket *s, size_t n)
         tcp_recved(s->tcp, MIN(n, (size_t)0xffff));
 }
 
-/* Copies what is there: bytes, 0 when another reader took it, -EFAULT. */
+/*
+ * What a read leaves out now: the urgent byte, where it is at hand and out of line. peek: how many bytes that
+ * are; else they go. core held.
+ */
+static u32 leave_out(struct inet_socket *s, bool peek)
+{
+    u32 n = s->left_out + urgent_hole(&s->urgent, inet_in_line(s));
+    if (likely(!n) || peek)
+        return MIN(n, s->inbox_bytes);
+    n = MIN(n, s->inbox_bytes);
+    urgent_passed(&s->urgent, n - s->left_out);
+    s->left_out = 0;
+    consume(s, n);
+    return 0;
+}
+
+/* Copies what is there, up to the urgent byte if it is ahead: bytes, 0 when there was nothing (left),
+ * -EFAULT.
+ */
 /* discard: the bytes are thrown away instead (tcp(7), MSG_TRUNC). */
 static ssize_t copy_out(struct inet_socket *s, struct iov_iter *it, bool peek, bool discard)
 {
@@ -593,7 +634,7 @@ static ssize_t copy_out(struct inet_socket *s, struct iov_iter *it, bool peek, b
     bool fault = false;
     mutex_lock(&s->reader);
     core_enter();
-    u32 n = gather(s, views, it->left);
+    u32 skip = leave_out(s, peek), n = gather(s, views, skip, urgent_limit(&s->urgent, it->left));
     core_leave();
     for (u32 i = 0; i < n && !fault; i++) {
         ssize_t copied = discard ? (ssize_t)views[i].len : iov_to(it, views[i].bytes, views[i].len);
@@ -603,6 +644,7 @@ static ssize_t copy_out(struct inet_socket *s, struct iov_iter *it, bool peek, b
     }
     if (done && !peek) {
         core_enter();
+        urgent_passed(&s->urgent, done);
         consume(s, done);
         core_leave();
     }
@@ -610,13 +652,16 @@ static ssize_t copy_out(struct inet_socket *s, struct iov_iter *it, bool peek, b
     return done ? done : fault ? -EFAULT : 0;
 }
 
-/* 1: there are bytes; 0: the end; or why not. */
-static int wait_readable(struct inet_socket *s, u32 flags, u64 deadline)
+/* 1: there are bytes; 0: the end; or why not. done: how many the call has; with some it ends at the urgent
+ * byte, too. */
+static int wait_readable(struct inet_socket *s, u32 flags, u64 deadline, ssize_t done)
 {
     int err = 0;
     for (;;) {
         channel_drain(s);
-        if (!list_empty(&s->inbox) || direct_is(s))
+        if (done && urgent_at_mark(&s->urgent))
+            return 0;
+        if (s->inbox_bytes > (flags & SOCKET_PEEK ? leave_out(s, true) : 0) || direct_is(s))
             return 1;
         if (s->error)
             return inet_take_error(s);
@@ -642,7 +687,7 @@ static ssize_t receive_segments(struct inet_socket *s, struct socket_message *m)
         u32 flags = m->flags | (done && !all ? SOCKET_DONTWAIT : 0);
         core_enter();
         hold_release_mine();
-        n = wait_readable(s, flags, deadline);
+        n = wait_readable(s, flags, deadline, done);
         core_leave();
         if (n <= 0 || !m->it->left)
             break;
@@ -654,13 +699,25 @@ static ssize_t receive_segments(struct inet_socket *s, struct socket_message *m)
     return done ? done : MIN(n, 0);
 }
 
+static ssize_t receive_urgent(struct inet_socket *s, struct socket_message *m)
+{
+    u8 byte;
+    int n = -ENOTCONN;
+    core_enter();
+    channel_drain(s);
+    if (s->state != S_LISTENING)
+        n = urgent_take(&s->urgent, m->flags, inet_in_line(s), s->peer_end || s->receive_shut, &byte);
+    core_leave();
+    return n > 0 ? urgent_give(m, byte) : n;
+}
+
 static ssize_t tcp_receive_op(struct socket *base, struct socket_message *m)
 {
     struct inet_socket *s = inet_of(base);
     if (m->address)
         m->address->len = 0;
     if (m->flags & SOCKET_OOB)
-        return -EINVAL;
+        return direct_is(s) ? direct_receive_urgent(s, m) : receive_urgent(s, m);
     if (m->flags & SOCKET_ERRQUEUE)
         return -EAGAIN;
     return direct_is(s) ? direct_receive(s, m) : receive_segments(s, m);
@@ -695,8 +752,7 @@ static u32 tcp_poll_op(struct socket *base)
         events = list_empty(&s->backlog) ? 0 : POLL_IN;
     } else {
         channel_drain(s);
-        if (!list_empty(&s->inbox))
-            events |= POLL_IN;
+        events |= urgent_events(&s->urgent, inet_in_line(s), inet_waiting(s));
         if (s->state == S_ESTABLISHED && s->tcp && s->tcp->snd_buf >= SND_LOW)
             events |= POLL_OUT;
         events = stream_events(s, events);

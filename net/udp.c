@@ -329,8 +329,6 @@ static ssize_t udp_receive_op(struct socket *base, struct socket_message *m)
     struct datagram datagram;
     struct packet packet;
     bool peek = m->flags & SOCKET_PEEK;
-    if (m->flags & SOCKET_OOB)
-        return -EOPNOTSUPP;
     if (m->flags & SOCKET_ERRQUEUE)
         return -EAGAIN;
     u64 deadline = socket_deadline(base->receive_timeout_ns);

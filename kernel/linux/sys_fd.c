@@ -1,6 +1,7 @@
 /* System calls about descriptors: close, dup, fcntl, flock, ioctl. */
 #include "kernel/base/errno.h"
 #include "kernel/linux/fd.h"
+#include "kernel/linux/io/io.h"
 #include "kernel/linux/signal.h"
 #include "kernel/linux/user.h"
 
@@ -155,6 +156,25 @@ static s64 set_flags(struct file *f, u32 flags)
     return 0;
 }
 
+/* A thread that is to have the signals is as good as its process. */
+static s64 owner_ex(struct file *f, u32 command, struct uabi_owner_ex *u)
+{
+    struct uabi_owner_ex o;
+    if (command == F_GETOWN_EX) {
+        s32 who = socket_owner(f);
+        o.type = who < 0 ? F_OWNER_PGRP : who ? F_OWNER_PID : F_OWNER_TID;
+        o.pid = who < 0 ? -who : who;
+        return copy_to_user(u, &o, sizeof(o));
+    }
+    if (copy_from_user(&o, u, sizeof(o)))
+        return -EFAULT;
+    if (o.type < F_OWNER_TID || o.type > F_OWNER_PGRP)
+        return -EINVAL;
+    if (o.pid < 0)
+        return -ESRCH;
+    return socket_set_owner(f, o.type == F_OWNER_PGRP ? -o.pid : o.pid);
+}
+
 /* Handled by the file itself where it can: pipes (size), memfds (seals). */
 #define FCNTL_IOCTL(command) (0xfc000000u | (command))
 
@@ -172,11 +192,15 @@ static s64 fcntl_file(struct file *f, u32 command, u64 arg)
     case F_OFD_SETLK:
     case F_OFD_SETLKW:
         return record_lock(f, command, (void *)arg);
-    case F_GETOWN:
     case F_GETSIG:
         return 0;
+    case F_GETOWN:
+        return socket_owner(f);
     case F_SETOWN:
-        return (s32)arg == 0 || (s32)arg == PID || (s32)arg == -PID ? 0 : -ESRCH;
+        return socket_set_owner(f, arg);
+    case F_GETOWN_EX:
+    case F_SETOWN_EX:
+        return owner_ex(f, command, (void *)arg);
     case F_SETSIG:
         return arg > NSIG ? -EINVAL : 0;
     case F_SETPIPE_SZ:

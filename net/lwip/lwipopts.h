@@ -122,8 +122,13 @@ u32 recovery_window(struct tcp_pcb *pcb);
 void recovery_sent(struct tcp_pcb *pcb, struct tcp_seg *seg);
 /* What pcb had sent is given up. */
 void recovery_forget(struct tcp_pcb *pcb);
+/* Urgent data: a segment that has some came for pcb, its data in p; seg leaves, and some is not acknowledged.
+ */
+void urgent_input(struct tcp_pcb *pcb, const struct tcp_hdr *header, const struct pbuf *p);
+void urgent_sent(struct tcp_pcb *pcb, struct tcp_seg *seg);
 #define LWIP_HOOK_TCP_INPACKET_PCB(pcb, hdr, len, len1, opt2, p)                                             \
-    recovery_input(pcb, hdr, len, (opt2) ? (len1) : (len), opt2)
+    (TCPH_FLAGS(hdr) & TCP_URG ? urgent_input(pcb, hdr, p) : (void)0,                                        \
+     recovery_input(pcb, hdr, len, (opt2) ? (len1) : (len), opt2))
 /* Bytes that are sent without a copy, the next len of source: refer.c. */
 struct pbuf *refer_next(const void *source, unsigned len);
 #define LWIP_HOOK_TCP_REFER(source, len) refer_next(source, len)

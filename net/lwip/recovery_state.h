@@ -69,4 +69,14 @@ struct tcp_recovery {
     struct cubic undo_cubic;
 };
 
+/* Urgent data (net/urgent.h). */
+struct tcp_urgent {
+    bool sending; /* some is not acknowledged: */
+    u32 end;      /* the sequence number behind the urgent byte */
+    /* A mark that came with the handshake's last segment, until there is a socket: its byte, if that came. */
+    bool early, early_here;
+    u8 early_byte;
+    u32 early_at;
+};
+
 #endif

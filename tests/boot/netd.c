@@ -12,6 +12,7 @@
  *     F WAY N AT   sends N bytes of a file in memory by sendfile(), from AT on (the pattern, too) in a way
  *                  (send_file()), then "\nSENT EAGAINS UNACKNOWLEDGED\n"
  *     R PATH       sends a file the same way
+ *     U N          N times: takes "ab", "cU" with MSG_OOB, "de", and answers as urgent() says
  *     M            sends /proc/meminfo and /proc/net/moka, then closes
  *     L            sends "!", then prints "up" or "down" to standard output whenever the link has changed
  *     Q            ends the program with status 0
@@ -343,6 +344,35 @@ static void watch_link(int fd)
     }
 }
 
+/* What came until a read stopped, from `at` on. */
+static char *stretch(int fd, char *at, size_t most)
+{
+    ssize_t n = recv(fd, at, most, MSG_WAITALL);
+    at[n > 0 ? n : 0] = ' ';
+    return at + (n > 0 ? n : 0) + 1;
+}
+
+/* Urgent data: answers the byte, what comes before the mark, whether the mark is there then, what comes
+ * behind, and "x", urgently. In every other round the byte stays in line. */
+static void urgent(int fd, long rounds)
+{
+    struct pollfd p = {.fd = fd, .events = POLLPRI};
+    for (int i = 0; i < rounds && poll(&p, 1, 60000) == 1; i++) {
+        char line[64], *at = line;
+        int mark = -1, in_line = i & 1;
+        setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &in_line, sizeof(in_line));
+        if (recv(fd, at, 1, MSG_OOB) != 1)
+            *at = '-';
+        at[1] = ' ';
+        at = stretch(fd, at + 2, 10);
+        ioctl(fd, SIOCATMARK, &mark);
+        at += sprintf(at, "%d ", mark);
+        at = stretch(fd, at, 2 + in_line);
+        send(fd, line, at - line, 0);
+        send(fd, "x", 1, MSG_OOB);
+    }
+}
+
 static void *serve(void *arg)
 {
     int fd = (int)(long)arg;
@@ -367,6 +397,8 @@ static void *serve(void *arg)
         send_memory_file(fd, line + 1);
     else if (line[0] == 'R')
         send_file_at(fd, line + 2);
+    else if (line[0] == 'U')
+        urgent(fd, atol(line + 1));
     else if (line[0] == 'M')
         copy_file(fd, "/proc/meminfo"), copy_file(fd, "/proc/net/moka");
     else if (line[0] == 'L')

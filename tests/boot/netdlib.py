@@ -1,5 +1,6 @@
 """Conversations with netd.c in a VM: every byte is looked at."""
 import re
+import select
 import socket
 import threading
 import zlib
@@ -50,6 +51,26 @@ def take(length, address=GUEST):
         s.sendall(f"S {length}\n".encode() + body)
         said = read_all(s)
     assert said == b"%d\n" % zlib.crc32(body), f"{length} bytes: {said}"
+
+
+def urgent(rounds=4, address=GUEST):
+    """Both ways; netd's answers are those of Linux (tests/abi/net_urgent.c)."""
+    with connect(address) as s:
+        s.sendall(b"U %d\n" % rounds)
+        for i in range(rounds):
+            s.send(b"ab")
+            s.send(b"cU", socket.MSG_OOB)
+            s.send(b"de")
+            want, got = (b"U abc 1 de ", b"- abc 1 Ude ")[i & 1], b""
+            while len(got) < len(want) and (part := s.recv(100)):
+                got += part
+            assert got == want, f"round {i}: {got}, not {want}"
+            poll = select.poll()
+            poll.register(s, select.POLLPRI)
+            assert poll.poll(LIMIT * 1000), "no urgent byte"
+            s.settimeout(None)  # with one, Python waits for what poll() calls readable, which this is not
+            assert s.recv(1, socket.MSG_OOB) == b"x", "the urgent byte"
+            s.settimeout(LIMIT)
 
 
 def echo(length, address=GUEST):

@@ -35,6 +35,7 @@ void io_init(void)
     sys_io_init();
     epoll_init();
     inotify_setup();
+    socket_init();
     unix_init();
     netlink_init();
 }

@@ -34,6 +34,11 @@ void epoll_init(void);
 void inotify_setup(void);
 void unix_init(void);
 void netlink_init(void);
+void socket_init(void);
+
+/* F_GETOWN, F_SETOWN: a socket keeps its owner (PID, -PID, 0: nobody), any other file has none. -ESRCH. */
+s32 socket_owner(const struct file *f);
+s64 socket_set_owner(struct file *f, s32 who);
 
 /* Result of a write: one that found nobody to read sends SIGPIPE to the caller with its -EPIPE. */
 ssize_t io_broken_pipe(void);

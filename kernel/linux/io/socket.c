@@ -4,6 +4,7 @@
 #include "kernel/base/printf.h"
 #include "kernel/base/string.h"
 #include "kernel/linux/io/io.h"
+#include "kernel/linux/task.h"
 #include "net/interface.h"
 
 #define AF_INET        2
@@ -80,9 +81,53 @@ static struct waitq *socket_pollq(struct file *f)
     return sock_of(f)->ops->pollq(sock_of(f));
 }
 
+/* ---- who gets SIGURG ---- */
+
+static const struct file_ops socket_file_ops;
+
+s32 socket_owner(const struct file *f)
+{
+    return f->ops == &socket_file_ops ? __atomic_load_n(&sock_of(f)->owner, __ATOMIC_RELAXED) : 0;
+}
+
+s64 socket_set_owner(struct file *f, s32 who)
+{
+    if (who && who != PID && who != -PID)
+        return -ESRCH;
+    if (f->ops == &socket_file_ops)
+        __atomic_store_n(&sock_of(f)->owner, who, __ATOMIC_RELAXED);
+    return 0;
+}
+
+/* socket_urgent_hook */
+static void send_sigurg(void)
+{
+    signal_send_process(SIGURG, NULL);
+}
+
+void socket_init(void)
+{
+    socket_urgent_hook = send_sigurg;
+}
+
+#define FIOSETOWN 0x8901
+#define SIOCSPGRP 0x8902
+#define FIOGETOWN 0x8903
+#define SIOCGPGRP 0x8904
+
+static s64 owner_ioctl(struct file *f, u32 cmd, u32 *u)
+{
+    u32 who;
+    if (cmd == FIOGETOWN || cmd == SIOCGPGRP)
+        return put_user32(u, socket_owner(f));
+    return get_user32(&who, u) ?: socket_set_owner(f, who);
+}
+
 static s64 socket_ioctl(struct file *f, u32 cmd, u64 arg)
 {
     struct socket *s = sock_of(f);
+    if (cmd >= FIOSETOWN && cmd <= SIOCGPGRP)
+        return owner_ioctl(f, cmd, (void *)arg);
     s64 result = s->ops->ioctl ? s->ops->ioctl(s, cmd, arg) : -ENOTTY;
     return result == -ENOTTY ? ifconf_ioctl(cmd, arg)
                              : result; /* interfaces may be asked for on any socket */

@@ -25,6 +25,7 @@ public final class Main {
             .add("close-wakes-threads", Streams::closeWakesThreads)
             .add("ipv6-loopback", Streams::ipv6Loopback)
             .add("stream-options", Streams::options)
+            .add("urgent", Streams::urgent)
             .add("many-in-turn", Streams::manyInTurn)
             .add("bulk", Streams::bulk)
             .add("selector-1000", Channels::selectorThousand)

@@ -269,6 +269,33 @@ final class Streams {
         }
     }
 
+    /** Urgent bytes are discarded, or with SO_OOBINLINE read like others. */
+    static void urgent() throws Exception {
+        for (InetAddress at : List.of(Main.V4, Main.V6)) {
+            try (Main.Pair pair = new Main.Pair(at)) {
+                Suite.equal(false, pair.server.getOOBInline(), "in line at first");
+                OutputStream out = pair.client.getOutputStream();
+                out.write(new byte[] {1, 2});
+                pair.client.sendUrgentData(3);
+                out.write(new byte[] {4, 5});
+                Suite.equal(List.of(1, 2, 4, 5), bytesOf(pair.server, 4), "without the urgent byte");
+                pair.server.setOOBInline(true);
+                pair.client.sendUrgentData(0x1ff);
+                out.write(6);
+                Suite.equal(List.of(255, 6), bytesOf(pair.server, 2), "with it");
+                pair.client.close();
+                Suite.equal(-1, pair.server.getInputStream().read(), "the end");
+            }
+        }
+    }
+
+    private static List<Integer> bytesOf(Socket s, int n) throws IOException {
+        List<Integer> got = new ArrayList<>();
+        for (int i = 0; i < n; i++)
+            got.add(s.getInputStream().read());
+        return got;
+    }
+
     static void manyInTurn() throws Exception {
         try (ServerSocket l = new ServerSocket(0, 50, Main.V4)) {
             CompletableFuture<Void> serving = Main.start(() -> {

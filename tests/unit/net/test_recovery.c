@@ -91,6 +91,12 @@ struct tcp_pcb *net_tcp_find(u16 remote_port, u16 local_port)
 {
     return NULL;
 }
+void urgent_input(struct tcp_pcb *pcb, const struct tcp_hdr *header, const struct pbuf *p)
+{
+}
+void urgent_sent(struct tcp_pcb *pcb, struct tcp_seg *seg)
+{
+}
 static char shown[1024];
 void seq_printf(struct seq *s, const char *fmt, ...)
 {
