@@ -9,6 +9,9 @@
 #define RTO_BEYOND                                                                                           \
     (200 * NSEC_PER_MSEC) /* beyond the round trip, at least: delayed acknowledgements, as Linux */
 #define RTO_MAX      (120 * NSEC_PER_SEC)
+#define SYN_LINEAR   4u  /* resends of a SYN before the timeout doubles, as Linux (tcp_syn_linear_timeouts) */
+#define SYN_RETRIES  6u  /* behind those, at most (tcp_syn_retries) */
+#define RETRIES      15u /* for as long as this many would take (tcp_retries2) */
 #define PROBE_BEYOND (8 * NSEC_PER_MSEC) /* beyond two round trips: hosts are not punctual, as Linux */
 #define TIMER_MIN    NSEC_PER_MSEC       /* for the reordering window */
 #define DUP_THRESH   3u
@@ -135,12 +138,43 @@ static u64 rto(const struct tcp_pcb *pcb)
 {
     const struct tcp_recovery *r = &pcb->recovery;
     u64 base = r->srtt_ns ? r->srtt_ns + MAX(4 * r->rttvar_ns, RTO_BEYOND) : RTO_FIRST;
-    return pcb->nrtx > 10 ? RTO_MAX : MIN(base << pcb->nrtx, RTO_MAX);
+    u32 doubled = pcb->state == SYN_SENT ? pcb->nrtx - MIN(pcb->nrtx, SYN_LINEAR) : pcb->nrtx;
+    return doubled > 10 ? RTO_MAX : MIN(base << doubled, RTO_MAX);
+}
+
+/* How often a SYN is resent, beside the first SYN_LINEAR times. */
+static u32 syn_retries(const struct tcp_pcb *pcb)
+{
+    return pcb->recovery.syn_retries ? pcb->recovery.syn_retries : SYN_RETRIES;
+}
+
+/* How long a connection may be stuck: TCP_USER_TIMEOUT, or what so many timeouts would take that double from
+ * the least on, however long they are here (ip-sysctl, tcp_retries2: 924.6 s). */
+static u64 patience(const struct tcp_pcb *pcb)
+{
+    bool syn = pcb->state == SYN_SENT;
+    u32 retries = syn ? syn_retries(pcb) : RETRIES;
+    u64 all = 0, next = syn ? RTO_FIRST : RTO_BEYOND;
+    if (pcb->recovery.user_timeout_ms)
+        return pcb->recovery.user_timeout_ms * NSEC_PER_MSEC;
+    for (u32 i = 0; i <= retries; i++, next = MIN(2 * next, RTO_MAX))
+        all += next;
+    return all;
+}
+
+static bool gives_up(const struct tcp_pcb *pcb, u64 now)
+{
+    return pcb->nrtx && ((pcb->state == SYN_SENT && pcb->nrtx >= SYN_LINEAR + syn_retries(pcb)) ||
+                         now - pcb->recovery.stuck_from_ns >= patience(pcb));
 }
 
 static void arm_rto(struct tcp_pcb *pcb)
 {
-    arm(&pcb->recovery, R_RTO, pcb->recovery.rto_from_ns + rto(pcb));
+    const struct tcp_recovery *r = &pcb->recovery;
+    u64 due = r->rto_from_ns + rto(pcb);
+    if (r->user_timeout_ms && pcb->nrtx)
+        due = MIN(due, r->stuck_from_ns + patience(pcb));
+    arm(&pcb->recovery, R_RTO, due);
 }
 
 static bool may_probe(const struct tcp_pcb *pcb)
@@ -594,6 +628,7 @@ void recovery_sent(struct tcp_pcb *pcb, struct tcp_seg *seg)
             r->undo_left++;
         }
     }
+    r->closed_from_ns = 0;
     if (r->phase == R_RECOVERY)
         r->out += len_of(seg);
     if (!pcb->unacked) {
@@ -605,6 +640,16 @@ void recovery_sent(struct tcp_pcb *pcb, struct tcp_seg *seg)
         arm_probe(pcb, now, !pcb->unacked);
     else if (r->kind == R_NONE)
         arm_rto(pcb);
+}
+
+bool recovery_closed_too_long(struct tcp_pcb *pcb)
+{
+    struct tcp_recovery *r = &pcb->recovery;
+    u64 now = clock_monotonic_ns();
+    if (!pcb->persist_backoff || !r->user_timeout_ms || !r->closed_from_ns)
+        r->closed_from_ns = pcb->persist_backoff ? now : 0;
+    return r->closed_from_ns && r->user_timeout_ms &&
+           now - r->closed_from_ns >= r->user_timeout_ms * NSEC_PER_MSEC;
 }
 
 void recovery_forget(struct tcp_pcb *pcb)
@@ -663,11 +708,17 @@ static void timeout(struct tcp_pcb *pcb, u64 now)
     disarm(r);
     if (pcb->persist_backoff || !(pcb->unacked || pcb->unsent))
         return;
+    if (gives_up(pcb, now)) {
+        tcp_abandon(pcb, 0);
+        return;
+    }
     counters.timeouts++;
     r->probing = false;
+    if (!pcb->nrtx)
+        r->stuck_from_ns = pcb->state == SYN_SENT ? r->rto_from_ns : now;
     r->rto_from_ns = now;
     if (pcb->nrtx < 0xff)
-        pcb->nrtx++; /* lwIP gives up when there were too many */
+        pcb->nrtx++;
     if (pcb->unacked)
         assume_all_lost(pcb);
     arm_rto(pcb);

@@ -13,6 +13,9 @@
  * Eifel); all segments that were not SACKed count as lost then. SACK marks are dropped at a timeout only if
  * the peer has forgotten what it SACKed (RFC 2018, section 8).
  *
+ * A connection is given up, without a word to the peer, when a timeout finds it resending for too long: as
+ * long as Linux does, or TCP_USER_TIMEOUT (RFC 5482), which also limits how long the peer's window is closed.
+ *
  * lwIP calls what is declared in lwip/lwipopts.h; state lies in its control blocks (lwip/recovery_state.h).
  * Timers lie in a tree by time. One is rarely moved: what fires too early is queued anew for when it is due.
  */

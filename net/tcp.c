@@ -67,6 +67,16 @@ static void keep_names(struct inet_socket *s)
     }
 }
 
+/* Probes without an answer. TCP_USER_TIMEOUT decides instead, if it is set (tcp(7)). */
+static u32 keep_count(const struct inet_socket *s)
+{
+    s64 limit_ms = inet_option(s, 6, 18), idle_ms = inet_option(s, 6, 4) * 1000LL;
+    s64 interval_ms = inet_option(s, 6, 5) * 1000LL;
+    if (!limit_ms)
+        return inet_option(s, 6, 6);
+    return limit_ms <= idle_ms ? 1 : (limit_ms - idle_ms + interval_ms - 1) / interval_ms;
+}
+
 void tcp_apply_options(struct inet_socket *s)
 {
     struct tcp_pcb *pcb = s->tcp;
@@ -80,7 +90,9 @@ void tcp_apply_options(struct inet_socket *s)
         ip_reset_option(pcb, SOF_KEEPALIVE);
     pcb->keep_idle = inet_option(s, 6, 4) * 1000;
     pcb->keep_intvl = inet_option(s, 6, 5) * 1000;
-    pcb->keep_cnt = inet_option(s, 6, 6);
+    pcb->keep_cnt = keep_count(s);
+    pcb->recovery.syn_retries = inet_option(s, 6, 7);
+    pcb->recovery.user_timeout_ms = inet_option(s, 6, 18);
     pcb->tos = inet_option(s, 0, 1);
     if (inet_option(s, 0, 2) > 0)
         pcb->ttl = inet_option(s, 0, 2);

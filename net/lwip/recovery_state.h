@@ -37,6 +37,12 @@ struct tcp_recovery {
     u64 rto_from_ns; /* what the retransmission timeout counts from */
     u64 sent_ns;     /* when the last segment left */
 
+    /* Giving up. */
+    u32 user_timeout_ms; /* TCP_USER_TIMEOUT; 0: none */
+    u32 syn_retries;     /* TCP_SYNCNT; 0: as many as usual */
+    u64 stuck_from_ns;   /* pcb->nrtx: when the first resend left, or the first SYN */
+    u64 closed_from_ns;  /* the peer's window has been closed since; 0: it is open, or nobody looked */
+
     /* Round trips (RFC 6298). 0: none measured. */
     u64 srtt_ns, rttvar_ns, min_rtt_ns;
 

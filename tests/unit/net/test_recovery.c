@@ -247,6 +247,7 @@ static void arrive(struct frame *f)
 static struct tcp_pcb *sender, *receiver;
 static u32 to_send, sent, received;
 static bool failed, connected;
+static bool keeps_all;  /* the receiver's window is never opened again */
 static u64 complete_ns; /* when the last byte arrived */
 
 static u8 byte_of(u32 at)
@@ -282,7 +283,8 @@ static err_t on_receive(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t er
         for (u32 i = 0; i < q->len; i++)
             failed |= ((u8 *)q->payload)[i] != byte_of(received++);
     complete_ns = now_ns;
-    tcp_recved(pcb, p->tot_len);
+    if (!keeps_all)
+        tcp_recved(pcb, p->tot_len);
     pbuf_free(p);
     return ERR_OK;
 }
@@ -338,6 +340,8 @@ static u64 run(u64 limit_ns)
     return (received >= to_send ? complete_ns : now_ns) - begin;
 }
 
+static u32 user_timeout_ms, syn_retries; /* of the next connection */
+
 static void let_go(void)
 {
     if (sender)
@@ -365,6 +369,8 @@ static u64 transfer(const struct wire *w, u32 len, u64 limit_ns)
     sender = tcp_new();
     tcp_err(sender, on_error);
     tcp_nagle_disable(sender);
+    sender->recovery.user_timeout_ms = user_timeout_ms;
+    sender->recovery.syn_retries = syn_retries;
     tcp_connect(sender, &to, PORT, on_connected);
     return run(limit_ns);
 }
@@ -471,7 +477,8 @@ static const struct expectation expectations[] = {
      700,
      5},
     {"first-syn", {.delay_ns = 5 * MS, .byte_ns = WIDE, .drop_syn = 1}, 1000, 1100 * MS, 1, 1},
-    {"three-syns", {.delay_ns = 5 * MS, .byte_ns = WIDE, .drop_syn = 3}, 1000, 7200 * MS, 3, 3},
+    {"three-syns", {.delay_ns = 5 * MS, .byte_ns = WIDE, .drop_syn = 3}, 1000, 3200 * MS, 3, 3},
+    {"six-syns", {.delay_ns = 5 * MS, .byte_ns = WIDE, .drop_syn = 6}, 1000, 7200 * MS, 6, 6},
     {"no-sack",
      {.delay_ns = 25 * MS, .byte_ns = WIDE, .no_sack = true, .loss = 10},
      1000000,
@@ -498,19 +505,61 @@ static const struct expectation expectations[] = {
      100},
 };
 
-/* A path that goes dark for good: at most so many attempts, further and further apart, then an error. */
-static void gives_up(void)
+/* A path that goes dark for good, or always was: resent less and less often for as long as Linux does, then
+ * an error. What takes how long: ip-sysctl, tcp(7). */
+struct end {
+    const char *name;
+    u32 user_timeout_ms, syn_retries;
+    bool from_the_beginning;
+    u64 least_ms, most_ms, timeouts_least, timeouts_most;
+};
+
+static const struct end ends[] = {
+    {"gives-up", 0, 0, false, 924600, 924600 + 240 * 1000, 13, 17},
+    {"gives-up-soon", 5000, 0, false, 5200, 5800, 4, 6},
+    {"gives-up-late", 2000000, 0, false, 2000200, 2001000, 20, 30},
+    {"gives-up-syn", 0, 0, true, 131000, 131250, 10, 10},
+    {"gives-up-syn-1", 0, 1, true, 3000, 3250, 2, 2},
+    {"gives-up-syn-soon", 1500, 0, true, 1500, 1750, 1, 1},
+};
+
+static void gives_up(const struct end *e)
 {
-    struct wire w = {.delay_ns = 5 * MS, .byte_ns = WIDE, .dark_from = 40 * MS, .dark_to = SLEEP_FOREVER};
+    struct wire w = {.delay_ns = 5 * MS,
+                     .byte_ns = WIDE,
+                     .dark_from = e->from_the_beginning ? 0 : 40 * MS,
+                     .dark_to = SLEEP_FOREVER};
     u64 before = counter("retransmission_timeouts");
-    u64 took = transfer(&w, 2000000, 2000 * NSEC_PER_SEC);
+    user_timeout_ms = e->user_timeout_ms;
+    syn_retries = e->syn_retries;
+    u64 took = transfer(&w, 2000000, 3000 * NSEC_PER_SEC) / MS;
+    user_timeout_ms = syn_retries = 0;
     u64 timeouts = counter("retransmission_timeouts") - before;
     char why[100];
-    snprintf(why, sizeof(why), "after %lu s and %lu timeouts", took / NSEC_PER_SEC, timeouts);
-    verdict("gives-up",
-            failed && !sender && timeouts == TCP_MAXRTX && took > 200 * NSEC_PER_SEC &&
-                took < 700 * NSEC_PER_SEC,
+    snprintf(why, sizeof(why), "after %lu ms and %lu timeouts", took, timeouts);
+    if (getenv("SHOW"))
+        printf("# %s: %s\n", e->name, why);
+    verdict(e->name,
+            failed && !sender && took >= e->least_ms && took <= e->most_ms && timeouts >= e->timeouts_least &&
+                timeouts <= e->timeouts_most,
             why);
+    let_go();
+}
+
+/* A window that stays closed: for ever, as long as the peer says so, or for TCP_USER_TIMEOUT. */
+static void closed_window(const char *name, u32 limit_ms, u64 least_ms, u64 most_ms)
+{
+    struct wire w = {.delay_ns = 5 * MS, .byte_ns = WIDE};
+    char why[100];
+    user_timeout_ms = limit_ms;
+    keeps_all = true;
+    u64 took = transfer(&w, 2 * TCP_WND, 1000 * NSEC_PER_SEC) / MS;
+    keeps_all = false;
+    user_timeout_ms = 0;
+    snprintf(why, sizeof(why), "%s after %lu ms, %u bytes", failed ? "failed" : "alive", took, received);
+    if (getenv("SHOW"))
+        printf("# %s: %s\n", name, why);
+    verdict(name, failed == !!limit_ms && took >= least_ms && took <= most_ms, why);
     let_go();
 }
 
@@ -559,7 +608,10 @@ int main(void)
     tcp_accept(listener, on_accept);
     for (u32 i = 0; i < ARRAY_LEN(expectations); i++)
         expect(&expectations[i]);
-    gives_up();
+    for (u32 i = 0; i < ARRAY_LEN(ends); i++)
+        gives_up(&ends[i]);
+    closed_window("closed-window", 0, 1000000, 1001000);
+    closed_window("closed-window-limited", 10000, 10000, 12000);
     rests();
     idle();
     return failures != 0;
