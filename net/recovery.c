@@ -342,9 +342,31 @@ static void read_options(const struct tcp_pcb *pcb, const struct options *o, u32
     }
 }
 
-int recovery_input(struct tcp_pcb *pcb, const struct tcp_hdr *header, u32 len, u32 first_len, const u8 *rest)
+/* What of a segment's bytes had arrived before is told by the next acknowledgement (RFC 2883). */
+static void notice_duplicate(struct tcp_pcb *pcb, u32 left, u32 right)
+{
+    struct tcp_recovery *r = &pcb->recovery;
+    if (TCP_SEQ_LT(left, pcb->rcv_nxt)) {
+        r->twice_left = left;
+        r->twice_right = TCP_SEQ_LT(right, pcb->rcv_nxt) ? right : pcb->rcv_nxt;
+        return;
+    }
+    for (u32 i = 0; i < LWIP_TCP_MAX_SACK_NUM; i++) {
+        struct tcp_sack_range b = pcb->rcv_sacks[i];
+        if (TCP_SEQ_LT(left, b.right) && TCP_SEQ_LT(b.left, right)) {
+            r->twice_left = TCP_SEQ_GT(b.left, left) ? b.left : left;
+            r->twice_right = TCP_SEQ_LT(b.right, right) ? b.right : right;
+            return;
+        }
+    }
+}
+
+int recovery_input(struct tcp_pcb *pcb, const struct tcp_hdr *header, u32 data_len, u32 len, u32 first_len,
+                   const u8 *rest)
 {
     ack.now = 0;
+    if (pcb->state >= ESTABLISHED && data_len && has_sack(pcb))
+        notice_duplicate(pcb, header->seqno, header->seqno + data_len);
     if (pcb->state <= LISTEN || !pcb->unacked)
         return ERR_OK;
     ack.now = clock_monotonic_ns();

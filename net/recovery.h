@@ -13,6 +13,8 @@
  * Eifel); all segments that were not SACKed count as lost then. SACK marks are dropped at a timeout only if
  * the peer has forgotten what it SACKed (RFC 2018, section 8).
  *
+ * As a receiver it tells senders what came twice (D-SACK, RFC 2883), so that they learn of needless resends.
+ *
  * A connection is given up, without a word to the peer, when a timeout finds it resending for too long: as
  * long as Linux does, or TCP_USER_TIMEOUT (RFC 5482), which also limits how long the peer's window is closed.
  *

@@ -111,7 +111,8 @@ struct tcp_pcb *net_tcp_find(u16 remote_port, u16 local_port);
 #define LWIP_HOOK_TCP_FIND(src, dest) net_tcp_find(src, dest)
 /* Loss recovery: recovery.c. */
 /* A segment came for pcb. Its options lie behind header, the first first_len bytes of len, and at rest. */
-int recovery_input(struct tcp_pcb *pcb, const struct tcp_hdr *header, u32 len, u32 first_len, const u8 *rest);
+int recovery_input(struct tcp_pcb *pcb, const struct tcp_hdr *header, u32 data_len, u32 len, u32 first_len,
+                   const u8 *rest);
 /* seg is acknowledged, and goes. */
 void recovery_arrived(struct tcp_pcb *pcb, struct tcp_seg *seg);
 /* The acknowledgement has been dealt with. */
@@ -130,7 +131,7 @@ void urgent_input(struct tcp_pcb *pcb, const struct tcp_hdr *header, const struc
 void urgent_sent(struct tcp_pcb *pcb, struct tcp_seg *seg);
 #define LWIP_HOOK_TCP_INPACKET_PCB(pcb, hdr, len, len1, opt2, p)                                             \
     (TCPH_FLAGS(hdr) & TCP_URG ? urgent_input(pcb, hdr, p) : (void)0,                                        \
-     recovery_input(pcb, hdr, len, (opt2) ? (len1) : (len), opt2))
+     recovery_input(pcb, hdr, (p)->tot_len, len, (opt2) ? (len1) : (len), opt2))
 /* Bytes that are sent without a copy, the next len of source: refer.c. */
 struct pbuf *refer_next(const void *source, unsigned len);
 #define LWIP_HOOK_TCP_REFER(source, len) refer_next(source, len)

@@ -37,6 +37,9 @@ struct tcp_recovery {
     u64 rto_from_ns; /* what the retransmission timeout counts from */
     u64 sent_ns;     /* when the last segment left */
 
+    /* As a receiver: bytes that came twice, which the next acknowledgement tells (RFC 2883). Equal: none. */
+    u32 twice_left, twice_right;
+
     /* Giving up. */
     u32 user_timeout_ms; /* TCP_USER_TIMEOUT; 0: none */
     u32 syn_retries;     /* TCP_SYNCNT; 0: as many as usual */

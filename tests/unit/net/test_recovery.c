@@ -142,7 +142,7 @@ static struct wire wire;
 static struct frame *flying; /* by arrival */
 static struct netif near_if, far_if;
 static u64 began, idle_at[2];
-static u32 data_segments;
+static u32 data_segments, doubled, dsacks;
 
 static void fly(struct frame *f, u64 at)
 {
@@ -162,11 +162,28 @@ static u32 waiting_for(const struct netif *to)
     return n;
 }
 
+static u32 word_at(const u8 *p)
+{
+    return (u32)p[0] << 24 | p[1] << 16 | p[2] << 8 | p[3];
+}
+
+/* Does a SACK option whose blocks lie at `from` to `to` say that something came twice (RFC 2883)? */
+static bool told_twice(const u8 *tcp, u32 from, u32 to)
+{
+    u32 left = word_at(tcp + from), right = word_at(tcp + from + 4);
+    bool second = from + 16 <= to;
+    return TCP_SEQ_LT(left, right) &&
+           (TCP_SEQ_LEQ(right, word_at(tcp + 8)) || (second && TCP_SEQ_GEQ(left, word_at(tcp + from + 8)) &&
+                                                     TCP_SEQ_LEQ(right, word_at(tcp + from + 12))));
+}
+
 /* SACK's permission becomes padding; its blocks become lies. */
 static void change_options(u8 *tcp, u32 header)
 {
     for (u32 i = 20; i < header && tcp[i];) {
         u32 len = tcp[i] == 1 ? 1 : tcp[i + 1];
+        if (tcp[i] == 5 && told_twice(tcp, i + 2, i + len))
+            dsacks++;
         if (wire.no_sack && tcp[i] == 4)
             tcp[i] = tcp[i + 1] = 1;
         for (u32 at = i + 2; wire.bad_sack && tcp[i] == 5 && at < i + len; at++)
@@ -212,6 +229,7 @@ static err_t output(struct netif *from, struct pbuf *p, const ip4_addr_t *next_h
         struct frame *twin = malloc(sizeof(*twin));
         memcpy(twin, f, sizeof(*f));
         fly(twin, leaves + wire.delay_ns);
+        doubled += is_near && f->len > 20u + (f->data[32] >> 4) * 4;
     }
     fly(f, leaves + wire.delay_ns + (happens(wire.overtaken) ? wire.overtaken_ns : 0));
     return ERR_OK;
@@ -364,7 +382,7 @@ static u64 transfer(const struct wire *w, u32 len, u64 limit_ns)
     seed = 88172645463325252UL;
     began = now_ns;
     to_send = len;
-    sent = received = data_segments = 0;
+    sent = received = data_segments = doubled = dsacks = 0;
     failed = connected = false;
     sender = tcp_new();
     tcp_err(sender, on_error);
@@ -563,6 +581,22 @@ static void closed_window(const char *name, u32 limit_ms, u64 least_ms, u64 most
     let_go();
 }
 
+/* The receiver tells of all that came twice, in order and out of order, and of nothing else. */
+static void tells_twice(const char *name, u32 duplicate, u32 loss)
+{
+    struct wire w = {.delay_ns = 25 * MS, .byte_ns = WIDE, .duplicate = duplicate, .loss = loss};
+    char why[100];
+    u64 resent = counter("segments_resent");
+    transfer(&w, 2000000, 100 * NSEC_PER_SEC);
+    resent = counter("segments_resent") - resent;
+    snprintf(why, sizeof(why), "%u told of %u doubled, %lu resent", dsacks, doubled, resent);
+    if (getenv("SHOW"))
+        printf("# %s: %s\n", name, why);
+    verdict(name, !failed && received == to_send && dsacks >= doubled * 9 / 10 && dsacks <= doubled + resent,
+            why);
+    let_go();
+}
+
 /* A window that was not used for long does not leave at once. */
 static void rests(void)
 {
@@ -610,6 +644,9 @@ int main(void)
         expect(&expectations[i]);
     for (u32 i = 0; i < ARRAY_LEN(ends); i++)
         gives_up(&ends[i]);
+    tells_twice("tells-twice", 200, 0);
+    tells_twice("tells-twice-lossy", 200, 20);
+    tells_twice("tells-nothing", 0, 20);
     closed_window("closed-window", 0, 1000000, 1001000);
     closed_window("closed-window-limited", 10000, 10000, 12000);
     rests();
