@@ -7,6 +7,29 @@ public final class Monitors {
         long balance;
     }
 
+    /** The classical bounded buffer: who finds it full or empty waits in its monitor. */
+    private static final class Buffer {
+        private final long[] items = new long[4];
+        private int count, first;
+
+        synchronized void put(long item) throws InterruptedException {
+            while (count == items.length)
+                wait();
+            items[(first + count++) % items.length] = item;
+            notifyAll();
+        }
+
+        synchronized long take() throws InterruptedException {
+            while (count == 0)
+                wait();
+            long item = items[first];
+            first = (first + 1) % items.length;
+            count--;
+            notifyAll();
+            return item;
+        }
+    }
+
     private static volatile boolean stop;
     private static int inside, outside;
 
@@ -46,6 +69,36 @@ public final class Monitors {
         return passes.get();
     }
 
+    /** Items that half of the threads hand to the other half. */
+    private static long handOver(int threads, double seconds) throws InterruptedException {
+        Buffer buffer = new Buffer();
+        AtomicLong taken = new AtomicLong();
+        Thread[] all = new Thread[threads];
+        for (int i = 0; i < threads; i++) {
+            boolean puts = i % 2 == 0;
+            all[i] = new Thread(() -> {
+                long done = 0;
+                try {
+                    for (;; done++) {
+                        if (puts)
+                            buffer.put(done);
+                        else
+                            buffer.take();
+                    }
+                } catch (InterruptedException e) {
+                    taken.addAndGet(puts ? 0 : done);
+                }
+            });
+            all[i].start();
+        }
+        Thread.sleep((long) (seconds * 1000));
+        for (Thread t : all)
+            t.interrupt();
+        for (Thread t : all)
+            t.join();
+        return taken.get();
+    }
+
     private static void measure(String name, double seconds, int threads, int monitors, int in, int out)
             throws InterruptedException {
         Account[] accounts = new Account[monitors];
@@ -64,5 +117,8 @@ public final class Monitors {
         measure("many", seconds, 32, 4, 50, 200);
         measure("long", seconds, 8, 1, 1000, 3000);
         measure("light", seconds, 8, 1, 20, 60);
+        handOver(8, 1);
+        System.out.println("begin waits");
+        System.out.println("end waits " + handOver(8, seconds));
     }
 }
