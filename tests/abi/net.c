@@ -325,6 +325,38 @@ CASE(tcp_shutdown_wakes)
     close(p[1]);
 }
 
+static volatile int at_the_end;
+
+/* Shuts its end down together with the other thread: whether the peer's end comes. */
+static void *shut_down_and_read(void *arg)
+{
+    int fd = *(int *)arg;
+    char c;
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    __atomic_add_fetch(&at_the_end, 1, __ATOMIC_SEQ_CST);
+    while (at_the_end < 2)
+        sched_yield();
+    return (void *)(long)(shutdown(fd, SHUT_WR) == 0 && poll(&p, 1, 5000) == 1 && read(fd, &c, 1) == 0);
+}
+
+/* Each sends its end, however they meet in the kernel. */
+CASE(tcp_shut_down_by_both)
+{
+    int p[2], rounds = 0;
+    void *first, *second = (void *)1;
+    for (first = (void *)1; first && second && rounds < 300; rounds++) {
+        NEED(tcp_pair(p));
+        at_the_end = 0;
+        pthread_t t = start(shut_down_and_read, &p[0]);
+        second = shut_down_and_read(&p[1]);
+        pthread_join(t, &first);
+        close(p[0]);
+        close(p[1]);
+    }
+    CHECK(first && second);
+    VALUE(rounds);
+}
+
 CASE(tcp_timeouts)
 {
     int p[2];
