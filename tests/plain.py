@@ -38,13 +38,13 @@ def on_host(t, log, options, arguments, **more):
     jar, key = t.BUILD / "tests/java/hello.jar", (*options, "", *arguments, *more)
     with host_lock, tempfile.TemporaryDirectory() as d:
         if key not in host_results:
-            host_results[key] = t.execute(log, t.host_java(options, jar, arguments), 120, cwd=d,
+            host_results[key] = t.execute(log, t.host_java(options, jar, arguments), t.VM_LIMIT, cwd=d,
                                           env=dict(host_environment(options), LC_ALL="C.UTF-8"), **more)
         return host_results[key]
 
 
-def on_moka(t, log, cpus, options, arguments, timeout=120, **more):
-    return t.vm(log, cpus, options, [t.BUILD / "tests/java/hello.jar"], arguments, timeout=timeout, memory="256M", **more)
+def on_moka(t, log, cpus, options, arguments, **more):
+    return t.vm(log, cpus, options, [t.BUILD / "tests/java/hello.jar"], arguments, memory="256M", **more)
 
 
 def compare(t, wanted, got, status_only=False):

@@ -122,7 +122,7 @@ char *anonymous(size_t len);
 /* The whole of a file (at most len - 1 bytes), zero-terminated; its length, or -1. */
 long slurp(const char *path, char *text, size_t len);
 void spit(const char *path, const char *text);
-/* For a long case: it is no hang, another minute. */
+/* For a long case: it is no hang, more time. */
 void abi_alive(void);
 /* Starts a thread; ends the process when it cannot. */
 pthread_t start(void *(*f)(void *), void *arg);

@@ -5,7 +5,7 @@
 #include <fnmatch.h>
 #include <sys/resource.h>
 
-enum { HANG_SECONDS = 60, FIRST_FREE_FD = 3, LAST_FD = 256, STATUS_HANG = 99 };
+enum { HANG_SECONDS = 180, FIRST_FREE_FD = 3, LAST_FD = 256, STATUS_HANG = 99 };
 
 static struct abi_case *cases;
 static struct abi_case *volatile running;

@@ -17,7 +17,7 @@ SERVERS = str(TOP / "build/tests/java/servers.jar")
 JARS = ":".join(f"/usr/share/java/{name}.jar" for name in [
     "tomcat10-embed-core", "netty-buffer", "netty-codec", "netty-codec-http", "netty-common", "netty-handler",
     "netty-resolver", "netty-transport"])
-LIMIT = 120  # seconds one step may take on a busy machine
+LIMIT = 400  # seconds one step may take on a busy machine: a new image's runtime has to be linked
 
 
 def pattern_block():
@@ -60,7 +60,7 @@ def patiently(body, *arguments, tries=6):
 class Vm:
     """`moka run` with these words; its standard error goes to a file. End it with finish() or kill()."""
 
-    def __init__(self, *words, stdin=subprocess.DEVNULL, limit=600, command=None):
+    def __init__(self, *words, stdin=subprocess.DEVNULL, limit=1800, command=None):
         self.err = tempfile.TemporaryFile()
         self.process = subprocess.Popen(list(map(str, command or [MOKA, "run", *words])), stdin=stdin,
                                         stdout=subprocess.PIPE, stderr=self.err)
