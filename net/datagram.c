@@ -288,6 +288,36 @@ bool datagram_waiting(struct inet_socket *s)
     return any;
 }
 
+void datagram_arrival(const struct net_buf *frame, struct arrival *out)
+{
+    const u8 *ip = frame->data + FLOW_ETHERNET;
+    struct netif *device = netif_device();
+    *out = (struct arrival){.interface = device && !loopback_frame(frame) ? netif_get_index(device) : 1};
+    if (ip[0] >> 4 == 4) {
+        memcpy(&ip_2_ip4(&out->to)->addr, ip + 16, 4);
+        out->hops = ip[8];
+        out->tos = ip[1];
+        return;
+    }
+    IP_SET_TYPE_VAL(out->to, IPADDR_TYPE_V6);
+    memcpy(ip_2_ip6(&out->to)->addr, ip + 24, 16);
+    out->hops = ip[7];
+    out->tos = flow_be16(ip) >> 4;
+}
+
+/* Of what lwIP is giving to a callback; when it must be told it has not lain in a channel (datagram_learn()).
+ */
+static void current_arrival(const struct inet_socket *s, struct arrival *out)
+{
+    bool v6 = ip_current_is_v6();
+    *out = (struct arrival){.to = *ip_current_dest_addr(),
+                            .interface = netif_get_index(ip_current_input_netif())};
+    out->hops = v6 ? IP6H_HOPLIM(ip6_current_header()) : IPH_TTL(ip4_current_header());
+    out->tos = v6 ? IP6H_TC(ip6_current_header()) : IPH_TOS(ip4_current_header());
+    if (inet_stamps(s))
+        out->when_ns = clock_realtime_ns();
+}
+
 /* ---- the inbox: core held ---- */
 
 /* To the inbox, the frame's memory if that may be, else a copy. The mutex held. */
@@ -295,18 +325,20 @@ static void move(struct inet_socket *s, struct net_buf *frame)
 {
     struct datagrams *q = &s->datagrams;
     struct datagram d;
+    struct arrival arrival;
     if (!good(frame)) {
         count(&counters.bad);
         drop(q, frame);
         return;
     }
     describe(frame, &d);
+    datagram_arrival(frame, &arrival);
     unhold(frame);
     frame->data = (u8 *)d.bytes;
     frame->len = frame->frame_len = d.len;
     struct pbuf *p = loopback_frame(frame) ? loopback_pbuf(frame) : netif_frame_pbuf(frame);
     count(&counters.moved);
-    if (p && inet_append(s, p, &d.from, d.from_port) == ERR_OK) {
+    if (p && inet_append(s, p, &d.from, d.from_port, &arrival) == ERR_OK) {
         q->moved++;
         return;
     }
@@ -349,7 +381,9 @@ bool datagram_arrived(struct inet_socket *s, struct pbuf *p, const ip_addr_t *fr
     if (!cut(p) || datagram_full(s))
         return false;
     datagram_settle(s);
-    if (inet_append(s, p, from, port) != ERR_OK)
+    struct arrival arrival;
+    current_arrival(s, &arrival);
+    if (inet_append(s, p, from, port, &arrival) != ERR_OK)
         return false;
     mutex_lock(&q->lock);
     q->moved++;
@@ -454,7 +488,7 @@ void datagram_learn(struct inet_socket *s)
     struct netif *device = netif_device();
     bool ours = IP_IS_V6(to) ? device && netif_get_ip6_addr_match(device, ip_2_ip6(to)) >= 0
                              : device && ip4_addr_cmp(ip_2_ip4(to), netif_ip4_addr(device));
-    if (!s->udp || !ours || ip_addr_isbroadcast(to, device) || !settled(s->udp, to))
+    if (inet_stamps(s) || !s->udp || !ours || ip_addr_isbroadcast(to, device) || !settled(s->udp, to))
         return;
     union flow_key f = key_of(s->udp, to);
     open_flow(s, &f);

@@ -61,6 +61,13 @@ static inline u32 datagram_charge(u32 len)
     return len + 576;
 }
 
+/* How one came: what received control messages tell (udp.c). */
+struct arrival {
+    ip_addr_t to;
+    u8 interface, hops, tos; /* interface: its index */
+    u64 when_ns;             /* since 1970; 0: nobody looked */
+};
+
 /* One taken out of the channel: the caller's, who gives `frame` to datagram_put(). */
 struct datagram {
     struct net_buf *frame;
@@ -71,6 +78,8 @@ struct datagram {
 };
 
 void datagram_put(struct net_buf *frame);
+/* Of one taken out of the channel. No lock needed. */
+void datagram_arrival(const struct net_buf *frame, struct arrival *out);
 /* Has s no room for another one? No lock needed. */
 bool datagram_full(const struct inet_socket *s);
 /* Puts a frame, whose datagram has len bytes, into s's channel, and wakes s, which does not go away

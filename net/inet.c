@@ -109,7 +109,8 @@ struct packet *inet_first(struct inet_socket *s)
     return list_first(&s->inbox, struct packet, link);
 }
 
-err_t inet_append(struct inet_socket *s, struct pbuf *p, const ip_addr_t *from, u16 port)
+err_t inet_append(struct inet_socket *s, struct pbuf *p, const ip_addr_t *from, u16 port,
+                  const struct arrival *arrival)
 {
     struct packet *packet = kmalloc(sizeof(*packet));
     if (!packet)
@@ -118,6 +119,8 @@ err_t inet_append(struct inet_socket *s, struct pbuf *p, const ip_addr_t *from, 
     packet->from_port = port;
     if (from)
         packet->from = *from;
+    if (arrival)
+        packet->arrival = *arrival;
     list_push_back(&s->inbox, &packet->link);
     s->inbox_bytes += p->tot_len;
     return ERR_OK;
@@ -125,7 +128,7 @@ err_t inet_append(struct inet_socket *s, struct pbuf *p, const ip_addr_t *from, 
 
 err_t inet_arrived(struct inet_socket *s, struct pbuf *p)
 {
-    err_t err = inet_append(s, p, NULL, 0);
+    err_t err = inet_append(s, p, NULL, 0, NULL);
     if (err == ERR_OK && !channel_draining(s))
         inet_wake(s, POLL_IN);
     return err;
@@ -426,6 +429,10 @@ int inet_set_option(struct socket *base, int level, int option, const void *valu
             __atomic_and_fetch(&base->flags, ~(1UL << option), __ATOMIC_RELAXED);
         apply(s);
         err = 0;
+    } else if (level == LINUX_SOL_SOCKET &&
+               (option == LINUX_SO_TIMESTAMP || option == LINUX_SO_TIMESTAMPNS) && base->type == SOCK_DGRAM) {
+        datagram_forget(
+            s); /* from now on by lwIP, which sees when they come; the socket layer sets the flag */
     } else if (level == LEVEL_IPV6 && option == IPV6_V6ONLY_OPTION) {
         err = set_v6only(s, number);
     } else if (member) {

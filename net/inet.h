@@ -26,14 +26,16 @@
 #define SOCK_DGRAM  2
 
 /* Linux's numbers of options (socket(7), ip(7), ipv6(7), tcp(7)). */
-#define LINUX_SOL_SOCKET   1
-#define LINUX_SO_REUSEADDR 2
-#define LINUX_SO_ERROR     4
-#define LINUX_SO_BROADCAST 6
-#define LINUX_SO_KEEPALIVE 9
-#define LINUX_SO_OOBINLINE 10
-#define LINUX_SO_REUSEPORT 15
-#define LINUX_SO_ACCEPTCON 30
+#define LINUX_SOL_SOCKET     1
+#define LINUX_SO_REUSEADDR   2
+#define LINUX_SO_ERROR       4
+#define LINUX_SO_BROADCAST   6
+#define LINUX_SO_KEEPALIVE   9
+#define LINUX_SO_OOBINLINE   10
+#define LINUX_SO_REUSEPORT   15
+#define LINUX_SO_TIMESTAMP   29
+#define LINUX_SO_ACCEPTCON   30
+#define LINUX_SO_TIMESTAMPNS 35
 
 #define INET_OPTIONS 40
 #define SND_LOW      (TCP_SND_BUF / 3) /* bytes of room that make a stream writable: a third, as with Linux */
@@ -52,6 +54,7 @@ struct packet {
     u32 taken; /* bytes of it received already (streams) */
     ip_addr_t from;
     u16 from_port;
+    struct arrival arrival; /* datagrams */
 };
 
 struct inet_socket {
@@ -100,7 +103,8 @@ struct inet_socket *inet_new(u32 family, u32 type);
 void inet_free(struct inet_socket *s);
 void inet_drop_inbox(struct inet_socket *s); /* core held */
 /* Adds what arrived. ERR_MEM: p is still the caller's. core held. */
-err_t inet_append(struct inet_socket *s, struct pbuf *p, const ip_addr_t *from, u16 port);
+err_t inet_append(struct inet_socket *s, struct pbuf *p, const ip_addr_t *from, u16 port,
+                  const struct arrival *arrival);
 /* The same, of a stream, and tells who waits. */
 err_t inet_arrived(struct inet_socket *s, struct pbuf *p);
 struct packet *inet_first(struct inet_socket *s);
@@ -141,6 +145,11 @@ extern const struct socket_ops tcp_ops, udp_ops;
 static inline u32 inet_waiting(const struct inet_socket *s)
 {
     return s->inbox_bytes - s->left_out;
+}
+/* SO_TIMESTAMP, SO_TIMESTAMPNS */
+static inline bool inet_stamps(const struct inet_socket *s)
+{
+    return socket_flag(&s->base, LINUX_SO_TIMESTAMP) || socket_flag(&s->base, LINUX_SO_TIMESTAMPNS);
 }
 static inline bool inet_in_line(const struct inet_socket *s)
 {

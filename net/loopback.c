@@ -207,9 +207,9 @@ void loopback_arrived(struct inet_socket *s, const struct pbuf *p, const ip_addr
 {
     const ip_addr_t *to = ip_current_dest_addr();
     u8 bytes[TEMPLATE];
-    if (!watched.sender || port != watched.from_port || s->udp->local_port != watched.real_port ||
-        !ip_addr_cmp_zoneless(to, &watched.real) || ip_addr_ismulticast(to) ||
-        ip_addr_isbroadcast(to, ip_current_netif()))
+    if (inet_stamps(s) || !watched.sender || port != watched.from_port ||
+        s->udp->local_port != watched.real_port || !ip_addr_cmp_zoneless(to, &watched.real) ||
+        ip_addr_ismulticast(to) || ip_addr_isbroadcast(to, ip_current_netif()))
         return;
     u32 headers = headers_of(p, bytes);
     if (!headers)

@@ -25,14 +25,20 @@ void udp_apply_options(struct inet_socket *s)
         ip_set_option(pcb, SOF_REUSEADDR);
     if (socket_flag(&s->base, LINUX_SO_BROADCAST))
         ip_set_option(pcb, SOF_BROADCAST);
-    pcb->tos = inet_option(s, 0, 1);
-    if (inet_option(s, 0, 2) > 0)
-        pcb->ttl = inet_option(s, 0, 2);
     udp_set_multicast_ttl(pcb, MAX(inet_option(s, 0, 33), 0));
     if (inet_option(s, 0, 34))
         udp_set_flags(pcb, UDP_FLAGS_MULTICAST_LOOP);
     else
         udp_clear_flags(pcb, UDP_FLAGS_MULTICAST_LOOP);
+}
+
+/* IP_TTL and IP_TOS, or IPV6_UNICAST_HOPS and IPV6_TCLASS: for what is sent next. core held. */
+static void apply_hops(struct inet_socket *s, bool v6)
+{
+    s32 hops = v6 ? inet_option(s, 41, 16) : inet_option(s, 0, 2);
+    s32 class = v6 ? inet_option(s, 41, 67) : inet_option(s, 0, 1);
+    s->udp->ttl = hops > 0 ? hops : 64; /* ip-sysctl, ip_default_ttl */
+    s->udp->tos = MAX(class, 0);
 }
 
 /* A control block, bound if bind says so. core held. */
@@ -170,6 +176,7 @@ static int send_by_lwip(struct inet_socket *s, struct pbuf *p, const ip_addr_t *
         return err;
     if (s->applied != __atomic_load_n(&s->base.flags, __ATOMIC_RELAXED))
         udp_apply_options(s);
+    apply_hops(s, IP_IS_V6(&ip));
     template_begin(s, &ip);
     loopback_begin(s, to, port, &ip);
     err_t sent = output(s->udp, p, &ip, to ? port : s->remote_port);
@@ -295,6 +302,58 @@ static ssize_t finish(struct inet_socket *s, struct socket_message *m, size_t le
     return fault ? -EFAULT : (ssize_t)(m->flags & SOCKET_TRUNC ? len : MIN(len, room));
 }
 
+static void tell_time(const struct inet_socket *s, struct socket_control *c, u64 ns)
+{
+    bool fine = socket_flag(&s->base, LINUX_SO_TIMESTAMPNS);
+    s64 time[2] = {ns / NSEC_PER_SEC, ns % NSEC_PER_SEC / (fine ? 1 : 1000)};
+    socket_control_put(c, LINUX_SOL_SOCKET, fine ? LINUX_SO_TIMESTAMPNS : LINUX_SO_TIMESTAMP, time,
+                       sizeof(time));
+}
+
+/* ip(7), IP_PKTINFO, IP_RECVTTL, IP_RECVTOS. */
+static void tell_v4(const struct inet_socket *s, struct socket_control *c, const struct arrival *a)
+{
+    u32 to = ip4_addr_get_u32(ip_2_ip4(&a->to)), at = to;
+    struct netif *device = netif_device();
+    s32 hops = a->hops;
+    if (device && (ip_addr_ismulticast(&a->to) || ip_addr_isbroadcast(&a->to, device)))
+        at = ip4_addr_get_u32(netif_ip4_addr(device));
+    u32 info[3] = {a->interface, at, to};
+    if (inet_option(s, 0, 8))
+        socket_control_put(c, 0, 8, info, sizeof(info));
+    if (inet_option(s, 0, 12))
+        socket_control_put(c, 0, 2, &hops, sizeof(hops));
+    if (inet_option(s, 0, 13))
+        socket_control_put(c, 0, 1, &a->tos, sizeof(a->tos));
+}
+
+/* ipv6(7), IPV6_RECVPKTINFO, of IPv4 packets, too; RFC 3542. */
+static void tell_v6(const struct inet_socket *s, struct socket_control *c, const struct arrival *a)
+{
+    struct socket_address to;
+    u32 info[5] = {[4] = a->interface};
+    s32 hops = a->hops, tclass = a->tos;
+    inet_to_linux(s, &a->to, 0, &to);
+    memcpy(info, to.bytes + 8, 16);
+    if (inet_option(s, 41, 49))
+        socket_control_put(c, 41, 50, info, sizeof(info));
+    if (IP_IS_V6(&a->to) && inet_option(s, 41, 51))
+        socket_control_put(c, 41, 52, &hops, sizeof(hops));
+    if (IP_IS_V6(&a->to) && inet_option(s, 41, 66))
+        socket_control_put(c, 41, 67, &tclass, sizeof(tclass));
+}
+
+/* What the program wants to know of how a datagram came. */
+static void tell(const struct inet_socket *s, struct socket_message *m, const struct arrival *a)
+{
+    if (inet_stamps(s))
+        tell_time(s, m->reply, a->when_ns ? a->when_ns : clock_realtime_ns());
+    if (s->base.family == AF_INET6)
+        tell_v6(s, m->reply, a);
+    if (IP_IS_V4(&a->to))
+        tell_v4(s, m->reply, a);
+}
+
 /* Straight out of the frame. */
 static ssize_t give_frame(struct inet_socket *s, struct socket_message *m, const struct datagram *d)
 {
@@ -302,6 +361,11 @@ static ssize_t give_frame(struct inet_socket *s, struct socket_message *m, const
     bool fault = n && iov_to(m->it, d->bytes, n) != (ssize_t)n;
     if (m->address)
         inet_to_linux(s, &d->from, d->from_port, m->address);
+    if (m->reply) {
+        struct arrival arrival;
+        datagram_arrival(d->frame, &arrival);
+        tell(s, m, &arrival);
+    }
     datagram_put(d->frame);
     return finish(s, m, d->len, room, fault);
 }
@@ -317,6 +381,8 @@ static ssize_t give_packet(struct inet_socket *s, struct socket_message *m, cons
     }
     if (m->address)
         inet_to_linux(s, &packet->from, packet->from_port, m->address);
+    if (m->reply)
+        tell(s, m, &packet->arrival);
     core_enter();
     pbuf_free(packet->p);
     core_leave();

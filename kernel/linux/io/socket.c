@@ -648,13 +648,14 @@ s64 sys_recvmmsg(int fd, struct uabi_mmsghdr *uheaders, u32 count, u32 flags,
 #define SO_ACCEPTCONN  30
 #define SO_SNDBUFFORCE 32
 #define SO_RCVBUFFORCE 33
+#define SO_TIMESTAMPNS 35
 #define SO_PROTOCOL    38
 #define SO_DOMAIN      39
 
+#define TIMESTAMPS (1UL << SO_TIMESTAMP | 1UL << SO_TIMESTAMPNS) /* one of them at most */
 #define BOOLEAN_OPTIONS                                                                                      \
     (1UL << SO_DEBUG | 1UL << SO_REUSEADDR | 1UL << SO_DONTROUTE | 1UL << SO_BROADCAST |                     \
-     1UL << SO_KEEPALIVE | 1UL << SO_OOBINLINE | 1UL << SO_REUSEPORT | 1UL << SO_PASSCRED |                  \
-     1UL << SO_TIMESTAMP)
+     1UL << SO_KEEPALIVE | 1UL << SO_OOBINLINE | 1UL << SO_REUSEPORT | 1UL << SO_PASSCRED | TIMESTAMPS)
 #define RECEIVE_BUFFER_MIN 2304u
 #define SEND_BUFFER_MIN    4608u
 #define BUFFER_MAX         425984u /* twice net.core.wmem_max */
@@ -724,6 +725,8 @@ static int set_timeout(u64 *ns, const void *value, u32 len)
 
 static int set_flag(struct socket *s, int option, bool on)
 {
+    if (TIMESTAMPS >> option & 1)
+        __atomic_and_fetch(&s->flags, ~TIMESTAMPS, __ATOMIC_RELAXED);
     if (on)
         __atomic_or_fetch(&s->flags, 1UL << option, __ATOMIC_RELAXED);
     else
