@@ -107,61 +107,6 @@ CASE(tcp_half_close)
     OK(close(p[1]));
 }
 
-enum { ENDS = 3000 };
-
-/* Which pair the helper is to end, and has ended. */
-static volatile int wanted_end, ended;
-static int end_pair[2];
-
-static void *end_other(void *arg)
-{
-    for (int i = 1; i <= ENDS; i++) {
-        while (__atomic_load_n(&wanted_end, __ATOMIC_ACQUIRE) < i)
-            sched_yield();
-        shutdown(end_pair[1], SHUT_WR);
-        __atomic_store_n(&ended, i, __ATOMIC_RELEASE);
-    }
-    return NULL;
-}
-
-/* Both ends shut down at the same time: each sees the other's end, however the calls and the FINs meet. */
-CASE(tcp_ends_meet)
-{
-    struct sockaddr_in a;
-    struct linger at_once = {1, 0};
-    int l = listener(5, &a), missing = 0, spin = 0;
-    NEED(l >= 0);
-    wanted_end = ended = 0;
-    pthread_t t = start(end_other, NULL);
-    for (int i = 1; i <= ENDS; i++) {
-        int c = socket(AF_INET, SOCK_STREAM, 0), s;
-        if (connect(c, (void *)&a, sizeof(a)) || (s = accept(l, NULL, NULL)) < 0) {
-            say("no connection: %s", errname(errno));
-            break;
-        }
-        end_pair[0] = c;
-        end_pair[1] = s;
-        __atomic_store_n(&wanted_end, i, __ATOMIC_RELEASE);
-        for (volatile int wait = spin; wait; wait--)
-            ;
-        spin = (spin + 37) % 3000;
-        shutdown(c, SHUT_WR);
-        missing += !missing && !(poll_of(c, POLLIN, 5000) & POLLIN);
-        missing += !missing && !(poll_of(s, POLLIN, 5000) & POLLIN);
-        while (__atomic_load_n(&ended, __ATOMIC_ACQUIRE) < i)
-            sched_yield();
-        setsockopt(c, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
-        close(c);
-        close(s);
-        if (i % 500 == 0)
-            abi_alive();
-    }
-    __atomic_store_n(&wanted_end, ENDS, __ATOMIC_RELEASE);
-    pthread_join(t, NULL);
-    close(l);
-    VALUE(missing);
-}
-
 CASE(tcp_refused)
 {
     struct sockaddr_in a;
