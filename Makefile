@@ -241,7 +241,7 @@ $(B)/tests/unit/net-cubic: tests/unit/net/test_cubic.c net/cubic.c net/cubic.h
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(HOST_TEST_CFLAGS) $(filter %.c,$^) -lm -o $@
 # With all of lwIP, whose warnings are its own.
-$(B)/tests/unit/net-recovery: tests/unit/net/test_recovery.c net/recovery.c net/cubic.c net/checksum.c kernel/base/tree.c \
+$(B)/tests/unit/net-recovery: tests/unit/net/test_recovery.c net/recovery.c net/cubic.c net/table.c net/checksum.c kernel/base/tree.c \
   net/lwip/lwip.patch $(wildcard net/*.h net/lwip/*.h net/lwip/arch/*.h) | $(LWIP)/.unpacked
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(LWIP_INCLUDE) $(filter-out $(WARN),$(HOST_TEST_CFLAGS)) -w $(filter %.c,$^) $(LWIP_C:%=$(LWIP)/%) -o $@

@@ -4,6 +4,7 @@
 #include "lwip/priv/tcp_priv.h"
 #include "net/datagram.h"
 #include "net/hold.h"
+#include "net/table.h"
 #include "net/template.h"
 #include "net/transmit.h"
 
@@ -228,7 +229,7 @@ struct tcp_pcb *net_tcp_find(u16 remote_port, u16 local_port)
                 p->state != TIME_WAIT && ip_addr_cmp(&p->remote_ip, ip_current_src_addr()) &&
                 ip_addr_cmp(&p->local_ip, ip_current_dest_addr());
     count(&counters.found, same);
-    return same ? p : NULL;
+    return same ? p : table_find(ip_current_dest_addr(), local_port, ip_current_src_addr(), remote_port);
 }
 
 static void drain_abandoned(void)

@@ -141,7 +141,7 @@ static void limit_time_wait(void)
         p = p->next;
     while (p && p->next) {
         struct tcp_pcb *oldest = p->next;
-        p->next = oldest->next;
+        net_tcp_unlist(oldest);
         tcp_pcb_purge(oldest);
         tcp_free(oldest);
     }

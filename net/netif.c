@@ -15,6 +15,7 @@
 #include "lwip/snmp.h"
 #include "net/channel.h"
 #include "net/datagram.h"
+#include "net/table.h"
 #include "net/template.h"
 #include "net/transmit.h"
 #include "virtio/net.h"
@@ -114,18 +115,18 @@ static void make_way(const struct net_buf *frame)
 {
     const u8 *ip = frame->data + SIZEOF_ETH_HDR, *tcp = ip + (ip[0] & 15) * 4;
     struct tcp_pcb *p = tcp_tw_pcbs;
-    u32 from, seq;
+    ip_addr_t from = {0}, to = {0};
+    u32 seq;
     if (!p || frame->len < SIZEOF_ETH_HDR + 40 || frame->data[12] != 8 || frame->data[13] ||
         ip[9] != IP_PROTO_TCP)
         return;
     if (tcp + 20 > frame->data + frame->len || (tcp[13] & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_SYN)
         return;
-    memcpy(&from, ip + 12, 4);
+    memcpy(&ip_2_ip4(&from)->addr, ip + 12, 4);
+    memcpy(&ip_2_ip4(&to)->addr, ip + 16, 4);
     memcpy(&seq, tcp + 4, 4);
-    while (p && !(p->remote_port == (tcp[0] << 8 | tcp[1]) && p->local_port == (tcp[2] << 8 | tcp[3]) &&
-                  IP_IS_V4_VAL(p->remote_ip) && ip_2_ip4(&p->remote_ip)->addr == from))
-        p = p->next;
-    if (p && !p->callback_arg && (s32)(lwip_ntohl(seq) - p->rcv_nxt) > 0) {
+    p = table_find(&to, tcp[2] << 8 | tcp[3], &from, tcp[0] << 8 | tcp[1]);
+    if (p && p->state == TIME_WAIT && !p->callback_arg && (s32)(lwip_ntohl(seq) - p->rcv_nxt) > 0) {
         tcp_pcb_remove(&tcp_tw_pcbs, p);
         memp_free(MEMP_TCP_PCB, p);
     }

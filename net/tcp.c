@@ -5,6 +5,7 @@
 #include "net/direct.h"
 #include "net/hold.h"
 #include "net/refer.h"
+#include "net/table.h"
 
 #define CHUNK_SMALL 1024u  /* bytes a small send copies through the stack */
 #define CHUNK       16384u /* a large one, through the heap */
@@ -179,11 +180,8 @@ static err_t on_connected(void *arg, struct tcp_pcb *pcb, err_t err)
 static struct inet_socket *other_end(const struct tcp_pcb *pcb)
 {
     struct tcp_pcb *p = ip_addr_isloopback(&pcb->remote_ip) || ip_addr_cmp(&pcb->remote_ip, &pcb->local_ip)
-                            ? tcp_active_pcbs
+                            ? table_find(&pcb->remote_ip, pcb->remote_port, &pcb->local_ip, pcb->local_port)
                             : NULL;
-    while (p && !(p->local_port == pcb->remote_port && p->remote_port == pcb->local_port &&
-                  ip_addr_cmp(&p->local_ip, &pcb->remote_ip) && ip_addr_cmp(&p->remote_ip, &pcb->local_ip)))
-        p = p->next;
     struct inet_socket *s = p ? tcp_socket(p) : NULL;
     return s && s->state == S_ESTABLISHED && !s->send_shut && !direct_is(s) && !p->unsent && !p->unacked
                ? s

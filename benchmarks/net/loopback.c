@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -22,6 +23,7 @@
 #define BULK_STEP (64u << 10)
 #define CONNECTS  100
 #define ROUNDS    3
+#define OPEN      2000 /* connections beside; the first argument instead */
 
 struct pair {
     int client, server;
@@ -186,6 +188,31 @@ static void connections(const char *name, int family)
     close(l);
 }
 
+/* The same beside `open` others; then those are closed, too. */
+static void amid(unsigned open)
+{
+    struct rlimit files = {2 * open + 100, 2 * open + 100};
+    struct sockaddr_storage a;
+    socklen_t len;
+    char name[64];
+    int l = listener(AF_INET, &a, &len), *ends = calloc(2 * open, sizeof(*ends));
+    need(!setrlimit(RLIMIT_NOFILE, &files), "setrlimit");
+    for (unsigned i = 0; i < open; i++) {
+        ends[2 * i] = connect_to(&a, len);
+        ends[2 * i + 1] = accept(l, NULL, NULL);
+        need(ends[2 * i + 1] >= 0, "accept");
+    }
+    snprintf(name, sizeof(name), "tcp_connection_amid_%u", open);
+    connections(name, AF_INET);
+    uint64_t begin = now_ns();
+    for (unsigned i = 0; i < 2 * open; i++)
+        close(ends[i]);
+    printf("tcp_close_of_%u %.1f ns\n", open, (double)(now_ns() - begin) / (2 * open));
+    fflush(stdout);
+    close(l);
+    free(ends);
+}
+
 static struct pair sized(struct pair p)
 {
     p.count = TRIPS;
@@ -193,12 +220,13 @@ static struct pair sized(struct pair p)
     return p;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     report("tcp_trip_64", sized(tcp_pair(AF_INET)), echo, trips, TRIPS);
     report("tcp6_trip_64", sized(tcp_pair(AF_INET6)), echo, trips, TRIPS);
     report("udp_trip_64", sized(udp_pair(AF_INET)), echo, trips, TRIPS);
     report("tcp_bulk_mib", sized(tcp_pair(AF_INET)), drain, bulk, BULK >> 20);
     connections("tcp_connection", AF_INET);
+    amid(argc > 1 ? atoi(argv[1]) : OPEN);
     return 0;
 }

@@ -7,6 +7,7 @@
 #define MOKA_NET_LWIPOPTS_H
 
 #include "recovery_state.h"
+#include "table_state.h"
 
 #define NO_SYS               1
 #define SYS_LIGHTWEIGHT_PROT 0
@@ -77,6 +78,10 @@
 #define TCP_DEFAULT_LISTEN_BACKLOG 128
 #define TCP_OVERSIZE               TCP_MSS
 #define SO_REUSE                   1
+/* Ports for those who ask for any: from where Linux's begin. */
+#define TCP_LOCAL_PORT_RANGE_START        0x8000
+#define TCP_LOCAL_PORT_RANGE_END          0xffff
+#define TCP_ENSURE_LOCAL_PORT_RANGE(port) ((port) | 0x8000)
 /*
  * A window that opens is told by itself when the peer may send at least twice as much then, as with Linux:
  * otherwise the next acknowledgement tells it. For tcp_recved(), of whose control block this is.
@@ -106,9 +111,17 @@ struct tcp_hdr;
 
 /* Initial sequence numbers nobody can guess (RFC 6528). */
 #define LWIP_HOOK_TCP_ISN(local_ip, local_port, remote_ip, remote_port) net_random()
-/* The connection that a segment with these ports is for, if its channel told; NULL: search (channel.c). */
+/* The connection that the segment with these ports is for, TIME_WAIT included; NULL: none (channel.c). */
 struct tcp_pcb *net_tcp_find(u16 remote_port, u16 local_port);
 #define LWIP_HOOK_TCP_FIND(src, dest) net_tcp_find(src, dest)
+/* A control block comes to the front of a list, or leaves it; its `next` stays. Has any this local port, of
+ * those that lwIP gives out? (table.c) */
+void net_tcp_list(struct tcp_pcb **list, struct tcp_pcb *pcb);
+void net_tcp_unlist(struct tcp_pcb *pcb);
+int net_tcp_port_used(unsigned port);
+#define LWIP_HOOK_TCP_LIST(list, pcb) net_tcp_list(list, pcb)
+#define LWIP_HOOK_TCP_UNLIST(pcb)     net_tcp_unlist(pcb)
+#define LWIP_HOOK_TCP_PORT_USED(port) net_tcp_port_used(port)
 /* Loss recovery: recovery.c. */
 /* A segment came for pcb. Its options lie behind header, the first first_len bytes of len, and at rest. */
 int recovery_input(struct tcp_pcb *pcb, const struct tcp_hdr *header, u32 data_len, u32 len, u32 first_len,

@@ -17,6 +17,7 @@
 #include "lwip/prot/tcp.h"
 #include "net/core.h"
 #include "net/recovery.h"
+#include "net/table.h"
 
 #define MS      NSEC_PER_MSEC
 #define PORT    80
@@ -89,7 +90,7 @@ void net_dhcp_option(unsigned option, unsigned len, struct pbuf *p, unsigned off
 }
 struct tcp_pcb *net_tcp_find(u16 remote_port, u16 local_port)
 {
-    return NULL;
+    return table_find(ip_current_dest_addr(), local_port, ip_current_src_addr(), remote_port);
 }
 void urgent_input(struct tcp_pcb *pcb, const struct tcp_hdr *header, const struct pbuf *p)
 {
