@@ -15,6 +15,7 @@
 #include "lwip/priv/tcp_priv.h"
 #include "net/channel.h"
 #include "net/delack.h"
+#include "net/flow.h"
 #include "net/hold.h"
 #include "net/net.h"
 #include "net/recovery.h"
@@ -45,6 +46,8 @@ unsigned net_random(void)
 {
     return random_u64();
 }
+
+u64 flow_multiplier;
 
 /* ---- the lock ---- */
 
@@ -180,6 +183,7 @@ static void worker_main(void *arg)
 
 void core_init(void)
 {
+    flow_multiplier = random_u64() | 1;
     core_enter();
     lwip_init();
     core_leave();

@@ -112,13 +112,18 @@ static inline bool flow_same(const union flow_key *a, const union flow_key *b)
     return !differ;
 }
 
+/* Odd and secret, so that peers cannot choose addresses and ports that fall into one bucket (multiply-shift
+ * hashing: Dietzfelbinger et al., "A reliable randomized algorithm for the closest-pair problem", 1997).
+ * core_init() draws it; fixed afterwards. */
+extern u64 flow_multiplier;
+
 /* 9 bits. */
 #define FLOW_BUCKETS 512u
 static inline u32 flow_hash(const union flow_key *f)
 {
     u64 h = (u64)f->remote_port << 16 | f->local_port;
     for (u32 i = 0; i < (f->v6 ? 4 : 1); i++)
-        h = (h ^ f->remote[i] ^ (u64)f->local[i] << 32) * 0x9e3779b97f4a7c15UL;
+        h = (h ^ f->remote[i] ^ (u64)f->local[i] << 32) * flow_multiplier;
     return h >> 55 & (FLOW_BUCKETS - 1);
 }
 

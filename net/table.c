@@ -1,5 +1,7 @@
 #include "net/table.h"
 
+#include "net/flow.h"
+
 #include "lwip/priv/tcp_priv.h"
 
 #define BUCKETS    4096u
@@ -10,10 +12,10 @@ static unsigned ports[0x10000 - PORT_FIRST]; /* control blocks with that local p
 
 static struct tcp_pcb **bucket_of(u16_t local_port, const ip_addr_t *remote, u16_t remote_port)
 {
-    unsigned long h = (unsigned long)remote_port << 16 | local_port;
+    u64 h = (unsigned long)remote_port << 16 | local_port;
     const u32_t *words = IP_IS_V6(remote) ? ip_2_ip6(remote)->addr : &ip_2_ip4(remote)->addr;
     for (unsigned i = 0; i < (IP_IS_V6(remote) ? 4 : 1); i++)
-        h = (h ^ words[i]) * 0x9e3779b97f4a7c15UL;
+        h = (h ^ words[i]) * flow_multiplier;
     return &buckets[h >> 52 & (BUCKETS - 1)];
 }
 

@@ -54,6 +54,8 @@ u32_t sys_now(void)
 {
     return now_ns / MS;
 }
+u64 flow_multiplier = 0x9e3779b97f4a7c15UL;
+
 unsigned net_random(void)
 {
     return draw();
