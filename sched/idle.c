@@ -2,13 +2,16 @@
  * What a CPU does that has nothing to run: it does the kernel's idle work (zeroing frames), looks for new
  * work for a short while, and halts.
  *
- * Looking first is what makes answers fast: a halted CPU is a sleeping thread of the host, and to wake that
- * takes longer than most waits of a busy service last. It is worth it only while waits are short and the host
- * has a CPU to spare, so the CPU learns from what became of it. It looked in vain when nothing came within
- * sched_idle_poll_ns, or when the host took the CPU away meanwhile, which it sees as a gap between two looks.
- * Then it does not look again before a number of waits were so short that looking would have caught their
- * end, twice the number of the last time; each success halves that number. An idle machine thus looks once
- * and then halts for good; one that is squeezed on too few CPUs of the host, where short waits and vain looks
+ * Looking first is what makes the hand-over of threads between CPUs fast: a halted CPU is a sleeping thread
+ * of the host, and to wake that takes longer than most waits of a busy service last. It looks only while
+ * another CPU of the machine runs something: else only a device can bring work, and the host may need the CPU
+ * for that very device.
+ *
+ * And only while waits are short and the host has a CPU to spare: the CPU learns from what became of it. It
+ * looked in vain when nothing came within sched_idle_poll_ns, or when the host took the CPU away meanwhile,
+ * which it sees as a gap between two looks. Then it does not look again before a number of waits were so
+ * short that looking would have caught their end, twice the number of the last time; each success halves that
+ * number. So a machine that is squeezed on too few CPUs of the host, where short waits and vain looks
  * alternate, looks once in POLL_BACKOFF_MAX waits.
  *
  * Linux knows the same as "guest halt polling" (Documentation/virt/guest-halt-polling.rst), with another rule
@@ -21,6 +24,7 @@
 #include "sched/runqueue.h"
 
 #define POLL_GAP_NS      (100 * NSEC_PER_USEC) /* longer than interrupts take, shorter than the host's turns */
+#define POLL_ALONE_NS    (20 * NSEC_PER_USEC)  /* who has just been woken shows as running by then */
 #define POLL_BACKOFF_MAX 256
 
 u64 sched_idle_poll_ns = SCHED_IDLE_POLL_NS;
@@ -31,27 +35,10 @@ static bool has_work(struct runqueue *rq)
     return this_cpu()->need_resched || __atomic_load_n(&rq->wake_queue, __ATOMIC_SEQ_CST);
 }
 
-/* True when work came and the host left us the CPU. Interrupts off, and on meanwhile: their handlers run, but
- * switch to no thread, which would let rq->polling stand. */
-static bool look_for_work(struct runqueue *rq, u64 start)
+/* Do other CPUs run something? A hint. */
+static bool others_run(const struct runqueue *rq)
 {
-    u64 last, now = start;
-    bool came;
-    preempt_disable();
-    PUBLISH(rq->polling, true);
-    irq_on();
-    for (u32 i = 1;; i++) {
-        came = has_work(rq);
-        last = now;
-        now = clock_monotonic_ns();
-        if (came || now - last >= POLL_GAP_NS || now - start >= sched_idle_poll_ns)
-            break;
-        cpu_relax_now_and_then(i);
-    }
-    irq_off();
-    __atomic_store_n(&rq->polling, false, __ATOMIC_SEQ_CST);
-    preempt_enable_quiet();
-    return came && now - last < POLL_GAP_NS;
+    return PEEK(sched_online_cpus) & ~PEEK(sched_idle_cpus) & ~cpu_bit(rq->cpu);
 }
 
 static void looked(struct idle_poll *p, bool in_vain)
@@ -62,12 +49,38 @@ static void looked(struct idle_poll *p, bool in_vain)
         p->backoff /= 2;
 }
 
+/* Interrupts off, and on meanwhile: their handlers run, but switch to no thread, which would let rq->polling
+ * stand. */
+static void look_for_work(struct runqueue *rq, u64 start)
+{
+    u64 last, now = start;
+    bool came, alone;
+    preempt_disable();
+    PUBLISH(rq->polling, true);
+    irq_on();
+    for (u32 i = 1;; i++) {
+        came = has_work(rq);
+        last = now;
+        now = clock_monotonic_ns();
+        alone = now - start >= POLL_ALONE_NS && !others_run(rq);
+        if (came || alone || now - last >= POLL_GAP_NS || now - start >= sched_idle_poll_ns)
+            break;
+        cpu_relax_now_and_then(i);
+    }
+    irq_off();
+    __atomic_store_n(&rq->polling, false, __ATOMIC_SEQ_CST);
+    preempt_enable_quiet();
+    if (came || !alone || now - last >= POLL_GAP_NS)
+        looked(&rq->poll, !came || now - last >= POLL_GAP_NS);
+}
+
 /* Waits until there may be work. Interrupts off; on when it returns. */
 static void wait_for_work(struct runqueue *rq)
 {
     u64 start = clock_monotonic_ns(), switches = rq->switches, end;
-    if (!rq->poll.skip && sched_idle_poll_ns) {
-        looked(&rq->poll, !look_for_work(rq, start));
+    bool single = PEEK(sched_online_cpus) == cpu_bit(rq->cpu);
+    if (!rq->poll.skip && sched_idle_poll_ns && !single) {
+        look_for_work(rq, start);
         if (has_work(rq)) {
             irq_on();
             return;

@@ -286,9 +286,20 @@ static void idle_does_not_look_when_told(void)
 /* Where nothing comes soon it halts at once. */
 static void idle_gives_up(void)
 {
+    hog(0, 2);
+    sched_set_affinity(current_thread(), 1);
     for (u32 i = 0; i < 1000; i++)
         sleep_for(5 * NSEC_PER_MSEC);
     CHECK(sim_looks < 50, "%lu looks in 1,000 long waits", sim_looks);
+    sim_stop();
+}
+
+/* Nor does it look for long while no other CPU could bring it work. */
+static void idle_looks_not_alone(void)
+{
+    for (u32 i = 0; i < 1000; i++)
+        sleep_for(100 * NSEC_PER_USEC);
+    CHECK(sim_looks <= 1000 * (test_cpus - 1), "%lu looks in 1,000 waits", sim_looks);
     sim_stop();
 }
 
@@ -296,6 +307,8 @@ static void idle_gives_up(void)
 static void idle_backs_off(void)
 {
     u64 waits = 4000;
+    hog(0, 2);
+    sched_set_affinity(current_thread(), 1);
     for (u32 i = 0; i < waits; i++) /* the idle thread counts this wait when it comes back, for the next */
         sleep_for(runqueues[0].poll.skip > 1 ? 100 * NSEC_PER_USEC : NSEC_PER_MSEC);
     CHECK(sim_looks < waits / 4, "%lu looks in %lu waits", sim_looks, waits);
@@ -528,8 +541,10 @@ static const struct test {
     {"sched/idle-is-silent", 4, idle_is_silent},
     {"sched/idle-looks", 2, idle_looks},
     {"sched/idle-does-not-look-when-told", 2, idle_does_not_look_when_told},
-    {"sched/idle-gives-up", 1, idle_gives_up},
-    {"sched/idle-backs-off", 1, idle_backs_off},
+    {"sched/idle-gives-up", 2, idle_gives_up},
+    {"sched/idle-looks-not-alone", 1, idle_looks_not_alone},
+    {"sched/idle-looks-not-alone", 2, idle_looks_not_alone},
+    {"sched/idle-backs-off", 2, idle_backs_off},
     {"sched/many-sleepers-1", 1, many_sleepers},
     {"sched/many-sleepers-4", 4, many_sleepers},
     {"sched/timers", 2, timers},
