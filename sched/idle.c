@@ -54,7 +54,7 @@ static void looked(struct idle_poll *p, bool in_vain)
 static void look_for_work(struct runqueue *rq, u64 start)
 {
     u64 last, now = start;
-    bool came, alone;
+    bool came, alone, taken;
     preempt_disable();
     PUBLISH(rq->polling, true);
     irq_on();
@@ -62,22 +62,23 @@ static void look_for_work(struct runqueue *rq, u64 start)
         came = has_work(rq);
         last = now;
         now = clock_monotonic_ns();
+        taken = now - last >= POLL_GAP_NS;
         alone = now - start >= POLL_ALONE_NS && !others_run(rq);
-        if (came || alone || now - last >= POLL_GAP_NS || now - start >= sched_idle_poll_ns)
+        if (came || alone || taken || now - start >= sched_idle_poll_ns)
             break;
         cpu_relax_now_and_then(i);
     }
     irq_off();
     __atomic_store_n(&rq->polling, false, __ATOMIC_SEQ_CST);
     preempt_enable_quiet();
-    if (came || !alone || now - last >= POLL_GAP_NS)
-        looked(&rq->poll, !came || now - last >= POLL_GAP_NS);
+    if (came || taken || !alone)
+        looked(&rq->poll, taken || !came);
 }
 
 /* Waits until there may be work. Interrupts off; on when it returns. */
 static void wait_for_work(struct runqueue *rq)
 {
-    u64 start = clock_monotonic_ns(), switches = rq->switches, end;
+    u64 start = clock_monotonic_ns(), switches = rq->switches;
     bool single = PEEK(sched_online_cpus) == cpu_bit(rq->cpu);
     if (!rq->poll.skip && sched_idle_poll_ns && !single) {
         look_for_work(rq, start);
@@ -87,8 +88,10 @@ static void wait_for_work(struct runqueue *rq)
         }
     }
     cpu_wait_for_interrupt();
-    end = rq->switches == switches ? clock_monotonic_ns() : rq->idle_end_ns;
-    if (rq->poll.skip && end - start < sched_idle_poll_ns)
+    if (!rq->poll.skip)
+        return;
+    u64 end = rq->switches == switches ? clock_monotonic_ns() : rq->idle_end_ns;
+    if (end - start < sched_idle_poll_ns)
         rq->poll.skip--;
 }
 
