@@ -155,6 +155,8 @@ static inline bool inet_in_line(const struct inet_socket *s)
 {
     return socket_flag(&s->base, LINUX_SO_OOBINLINE);
 }
+/* recv(2) of a stream (tcp_receive.c): .receive of tcp_ops. */
+ssize_t tcp_receive_op(struct socket *base, struct socket_message *m);
 /* The socket of a connection; NULL: it has none (any more). core held. */
 struct inet_socket *tcp_socket(const struct tcp_pcb *pcb);
 /* Brings the options that lwIP knows to s's control block. core held. */
