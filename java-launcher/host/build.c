@@ -5,6 +5,7 @@
 #include "java-launcher/host/cache.h"
 #include "java-launcher/host/cds.h"
 #include "java-launcher/host/cmdline.h"
+#include "java-launcher/host/fonts.h"
 #include "java-launcher/host/image.h"
 #include "java-launcher/host/install.h"
 #include "java-launcher/host/jdk.h"
@@ -175,6 +176,7 @@ static void build_java(const struct options *o, const struct app *a, const struc
     stage_launcher(s, a, j);
     stage_prefetch(s);
     stage_jni(s);
+    fonts_stage(s);
     app_stage(a, s);
     stage_additions(s, o);
     stage_finish(s);
@@ -251,6 +253,7 @@ static char *java_key(const struct options *o, const struct app *a, const struct
     key_file(&key, "/lib/x86_64-linux-gnu/libc.so.6");
     for (int i = 0; i < JNI_DIRS; i++)
         key_tree(&key, jni_dirs[i]);
+    fonts_key(&key);
     jdk_key(j, &key);
     app_key(a, &key);
     for (size_t i = 0; i < o->modules.n; i++)
