@@ -1,4 +1,5 @@
-/* Receiving on SOCK_STREAM: the bytes that wait in a socket's inbox, and those of the other end in this VM. */
+/* Receiving on SOCK_STREAM: the bytes that wait in a socket's inbox, and those of the other end in this VM.
+ */
 #include "net/channel.h"
 #include "net/direct.h"
 #include "net/hold.h"

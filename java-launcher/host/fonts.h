@@ -1,6 +1,6 @@
 /*
- * Fonts: what the JDK's java.desktop needs to draw text. It opens fontconfig's library by name and asks it for
- * fonts, and fontconfig reads what an administrator configured and installed (fonts.conf(5)).
+ * Fonts: what the JDK's java.desktop needs to draw text. It opens fontconfig's library by name and asks it
+ * for fonts, and fontconfig reads what an administrator configured and installed (fonts.conf(5)).
  */
 #ifndef JAVA_LAUNCHER_HOST_FONTS_H
 #define JAVA_LAUNCHER_HOST_FONTS_H
