@@ -6,6 +6,7 @@
 #include "net/checksum.h"
 #include "net/inet.h"
 #include "net/loopback.h"
+#include "net/share.h"
 
 #define CHECKED (NET_NEEDS_CSUM | NET_CSUM_VALID)
 
@@ -52,13 +53,16 @@ static bool sum_good(const u8 *ip, const u8 *udp, u32 len)
 
 /* ---- receive thread ---- */
 
-/* Bucket's mutex held. */
-static struct datagram_flow *find(const struct bucket *b, const union flow_key *f)
+/* key's; of several, which a group's members have alike, the one that the packet goes to (share.h). Bucket's
+ * mutex held. */
+static struct datagram_flow *find(const struct bucket *b, const union flow_key *key,
+                                  const struct flow_packet *p)
 {
-    struct datagram_flow *flow = b->first;
-    while (flow && !flow_same(&flow->flow, f))
-        flow = flow->next;
-    return flow;
+    struct datagram_flow *found = NULL;
+    for (struct datagram_flow *flow = b->first; flow; flow = flow->next)
+        if (flow_same(&flow->flow, key) && (!found || share_prefers(&p->flow, flow->socket, found->socket)))
+            found = flow;
+    return found;
 }
 
 /* lwIP drops some such packets. */
@@ -120,7 +124,7 @@ static bool try(const union flow_key *key, struct net_buf *frame, const struct f
 {
     struct bucket *b = &buckets[flow_hash(key)];
     mutex_lock(&b->lock);
-    struct datagram_flow *flow = find(b, key);
+    struct datagram_flow *flow = find(b, key, p);
     if (flow)
         *done = deliver_to(flow, frame, p);
     mutex_unlock(&b->lock);
@@ -434,18 +438,24 @@ static union flow_key key_of(const struct udp_pcb *pcb, const ip_addr_t *to)
     return f;
 }
 
-static void hook(struct datagram_flow *flow)
+/* Flows with one key, linked by `next`: all at once, as a group's members have them. */
+static void hook(struct datagram_flow *flows)
 {
-    struct bucket *b = &buckets[flow_hash(&flow->flow)];
+    if (!flows)
+        return;
+    struct bucket *b = &buckets[flow_hash(&flows->flow)];
+    struct datagram_flow *last = flows;
+    __atomic_add_fetch(&from_peers, flows->flow.remote_port != 0, __ATOMIC_SEQ_CST);
+    while (last->next)
+        last = last->next;
     mutex_lock(&b->lock);
-    flow->next = b->first;
-    b->first = flow;
+    last->next = b->first;
+    b->first = flows;
     mutex_unlock(&b->lock);
-    __atomic_add_fetch(&from_peers, flow->flow.remote_port != 0, __ATOMIC_SEQ_CST);
 }
 
-/* False: out of memory. */
-static bool open_flow(struct inet_socket *s, const union flow_key *f)
+/* A flow of s's that is not hooked yet, before *first; none if s has it. False: out of memory. */
+static bool prepare(struct inet_socket *s, const union flow_key *f, struct datagram_flow **first)
 {
     for (struct datagram_flow *old = s->datagrams.flows; old; old = old->sibling)
         if (flow_same(&old->flow, f))
@@ -454,19 +464,53 @@ static bool open_flow(struct inet_socket *s, const union flow_key *f)
     if (!flow)
         return false;
     struct netif *device = netif_device();
-    *flow = (struct datagram_flow){.flow = *f, .socket = s, .sibling = s->datagrams.flows};
+    *flow = (struct datagram_flow){.flow = *f, .next = *first, .socket = s, .sibling = s->datagrams.flows};
     if (!f->v6)
         flow->broadcast = netif_ip4_addr(device)->addr | ~netif_ip4_netmask(device)->addr;
     s->datagrams.flows = flow;
-    hook(flow);
+    *first = flow;
     return true;
+}
+
+/* False: out of memory. */
+static bool open_flow(struct inet_socket *s, const union flow_key *f)
+{
+    struct datagram_flow *flows = NULL;
+    bool done = prepare(s, f, &flows);
+    hook(flows);
+    return done;
+}
+
+/* They were the newest of their sockets' flows. */
+static void drop_prepared(struct datagram_flow *flow)
+{
+    while (flow) {
+        struct datagram_flow *next = flow->next;
+        flow->socket->datagrams.flows = flow->sibling;
+        kfree(flow);
+        flow = next;
+    }
+}
+
+/* The flow for mine and its group, or for nobody: who had none would get nothing. */
+static void open_group(const struct udp_pcb *mine, const union flow_key *f)
+{
+    struct datagram_flow *flows = NULL;
+    bool done = prepare(mine->recv_arg, f, &flows);
+    for (const struct udp_pcb *p = udp_pcbs; p && done; p = p->next)
+        if (p != mine && share_together(p, mine))
+            done = !inet_stamps(p->recv_arg) && prepare(p->recv_arg, f, &flows);
+    if (done)
+        hook(flows);
+    else
+        drop_prepared(flows);
 }
 
 /*
  * lwIP has chosen mine for a datagram to that address. May a flow say that it would for all others of the
  * flow? Among sockets that are not connected the sender does not matter to it. What comes from a connected
  * socket's peer goes to that one: it needs a flow of its own, which is looked for first. Two that are
- * connected to one peer are left to lwIP.
+ * connected to one peer are left to lwIP. In mine's group the flow itself chooses (open_group()).
  */
 static bool settled(const struct udp_pcb *mine, const ip_addr_t *to)
 {
@@ -474,6 +518,8 @@ static bool settled(const struct udp_pcb *mine, const ip_addr_t *to)
         if (p == mine || p->local_port != mine->local_port || !takes(p, to))
             continue;
         union flow_key f = key_of(p, to), own = key_of(mine, to);
+        if (share_together(p, mine))
+            continue;
         if (!p->recv_arg || (f.remote_port && flow_same(&f, &own)))
             return false;
         if (f.remote_port && !own.remote_port && !open_flow(p->recv_arg, &f))
@@ -491,7 +537,7 @@ void datagram_learn(struct inet_socket *s)
     if (inet_stamps(s) || !s->udp || !ours || ip_addr_isbroadcast(to, device) || !settled(s->udp, to))
         return;
     union flow_key f = key_of(s->udp, to);
-    open_flow(s, &f);
+    open_group(s->udp, &f);
 }
 
 static void unhook(struct datagram_flow *flow)

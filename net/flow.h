@@ -117,14 +117,20 @@ static inline bool flow_same(const union flow_key *a, const union flow_key *b)
  * core_init() draws it; fixed afterwards. */
 extern u64 flow_multiplier;
 
-/* 9 bits. */
-#define FLOW_BUCKETS 512u
-static inline u32 flow_hash(const union flow_key *f)
+/* The higher a bit, the better it is mixed. */
+static inline u64 flow_mix(const union flow_key *f)
 {
     u64 h = (u64)f->remote_port << 16 | f->local_port;
     for (u32 i = 0; i < (f->v6 ? 4 : 1); i++)
         h = (h ^ f->remote[i] ^ (u64)f->local[i] << 32) * flow_multiplier;
-    return h >> 55 & (FLOW_BUCKETS - 1);
+    return h;
+}
+
+/* 9 bits. */
+#define FLOW_BUCKETS 512u
+static inline u32 flow_hash(const union flow_key *f)
+{
+    return flow_mix(f) >> 55 & (FLOW_BUCKETS - 1);
 }
 
 static inline void flow_set_address(u32 words[4], const ip_addr_t *ip)

@@ -392,7 +392,7 @@ static int set_v6only(struct inet_socket *s, s32 number)
         return -ENOPROTOOPT;
     if (s->tcp || s->udp)
         return -EINVAL;
-    s->v6only = number;
+    s->v6only = !!number;
     return 0;
 }
 
@@ -431,8 +431,11 @@ int inet_set_option(struct socket *base, int level, int option, const void *valu
         err = 0;
     } else if (level == LINUX_SOL_SOCKET &&
                (option == LINUX_SO_TIMESTAMP || option == LINUX_SO_TIMESTAMPNS) && base->type == SOCK_DGRAM) {
-        datagram_forget(
-            s); /* from now on by lwIP, which sees when they come; the socket layer sets the flag */
+        /* From now on by lwIP, which sees when they come; the socket layer sets the flag. A group's others
+         * must not get what is for s. */
+        datagram_forget(s);
+        if (s->udp)
+            datagram_forget_port(s->udp->local_port);
     } else if (level == LEVEL_IPV6 && option == IPV6_V6ONLY_OPTION) {
         err = set_v6only(s, number);
     } else if (member) {

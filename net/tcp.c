@@ -5,6 +5,7 @@
 #include "net/direct.h"
 #include "net/hold.h"
 #include "net/refer.h"
+#include "net/share.h"
 #include "net/table.h"
 
 #define CHUNK_SMALL 1024u  /* bytes a small send copies through the stack */
@@ -219,19 +220,27 @@ static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
 
 /* ---- bind, listen, accept, connect ---- */
 
-/* Linux refuses a listener's port even to SO_REUSEADDR, but not between sockets that both have SO_REUSEPORT.
- */
-static bool listened_on(const struct inet_socket *s, const ip_addr_t *ip, u16 port)
+/* May s not have the port beside p, which is a listener's or bound? For lwIP it is enough that both want to
+ * share somehow. */
+static bool excludes(const struct inet_socket *s, struct tcp_pcb *p, const ip_addr_t *ip, u16 port)
 {
-    if (socket_flag(&s->base, LINUX_SO_REUSEPORT))
+    const struct inet_socket *other = p->callback_arg;
+    if (!other || other == s || p->local_port != port || !share_meets(&p->local_ip, ip))
         return false;
-    for (struct tcp_pcb_listen *l = tcp_listen_pcbs.listen_pcbs; port && l; l = l->next) {
-        bool kinds_meet = IP_IS_ANY_TYPE_VAL(l->local_ip) || IP_IS_ANY_TYPE_VAL(*ip) ||
-                          IP_IS_V6(ip) == IP_IS_V6_VAL(l->local_ip);
-        if (l->local_port == port && kinds_meet &&
-            (ip_addr_isany(&l->local_ip) || ip_addr_isany(ip) || ip_addr_cmp(&l->local_ip, ip)))
+    if (!share_allowed(s, other, p->state == LISTEN))
+        return true;
+    ip_set_option(p, SOF_REUSEADDR); /* it may have made up its mind after it was bound */
+    return false;
+}
+
+static bool taken(const struct inet_socket *s, const ip_addr_t *ip, u16 port)
+{
+    for (struct tcp_pcb *p = tcp_listen_pcbs.pcbs; port && p; p = p->next)
+        if (excludes(s, p, ip, port))
             return true;
-    }
+    for (struct tcp_pcb *p = tcp_bound_pcbs; port && p; p = p->next)
+        if (excludes(s, p, ip, port))
+            return true;
     return false;
 }
 
@@ -241,14 +250,16 @@ static int bind_locked(struct inet_socket *s, ip_addr_t *ip, u16 port)
         return -EINVAL;
     if (!inet_bindable(s, ip))
         return -EADDRNOTAVAIL;
-    if (listened_on(s, ip, port))
+    if (taken(s, ip, port))
         return -EADDRINUSE;
     int err = make_pcb(s, inet_pcb_type(s));
-    if (!err) {
-        tcp_apply_options(s);
-        err = inet_errno(tcp_bind(s->tcp, ip, port));
-    }
-    if (!err)
+    if (err)
+        return err;
+    tcp_apply_options(s);
+    err = inet_errno(tcp_bind(s->tcp, ip, port));
+    if (err)
+        tcp_abort(detach(s)); /* the next try may be for another version of IP */
+    else
         keep_names(s);
     return err;
 }
@@ -286,9 +297,14 @@ static int listen_locked(struct inet_socket *s, int backlog)
         if (e)
             return e;
     }
+    if (taken(s, &s->tcp->local_ip, s->local_port))
+        return -EADDRINUSE;
+    u8 options = s->tcp->so_options;
+    ip_reset_option(s->tcp, SOF_REUSEADDR); /* lwIP would not let anybody share */
     struct tcp_pcb *listener = tcp_listen_with_backlog_and_err(s->tcp, room, &err);
     if (!listener)
         return inet_errno(err);
+    listener->so_options = options;
     s->tcp = listener;
     s->state = S_LISTENING;
     tcp_arg(listener, s);

@@ -3,6 +3,7 @@
 #include "lwip/mld6.h"
 #include "lwip/netif.h"
 #include "net/loopback.h"
+#include "net/share.h"
 #include "net/template.h"
 
 #define DATAGRAM_MAX 65507u
@@ -21,8 +22,6 @@ void udp_apply_options(struct inet_socket *s)
 {
     struct udp_pcb *pcb = s->udp;
     s->applied = __atomic_load_n(&s->base.flags, __ATOMIC_RELAXED);
-    if (socket_flag(&s->base, LINUX_SO_REUSEADDR) || socket_flag(&s->base, LINUX_SO_REUSEPORT))
-        ip_set_option(pcb, SOF_REUSEADDR);
     if (socket_flag(&s->base, LINUX_SO_BROADCAST))
         ip_set_option(pcb, SOF_BROADCAST);
     udp_set_multicast_ttl(pcb, MAX(inet_option(s, 0, 33), 0));
@@ -50,7 +49,18 @@ static int make_pcb(struct inet_socket *s)
     if (!s->udp)
         return -ENOMEM;
     udp_recv(s->udp, on_datagram, s);
+    ip_set_option(s->udp, SOF_REUSEADDR); /* who may share a port taken() says; multicast is for all who do */
     return 0;
+}
+
+/* Has somebody the port who does not share it with s? core held. */
+static bool taken(const struct inet_socket *s, const ip_addr_t *ip, u16 port)
+{
+    for (const struct udp_pcb *p = udp_pcbs; port && p; p = p->next)
+        if (p->recv_arg && p->recv_arg != s && p->local_port == port && share_meets(&p->local_ip, ip) &&
+            !share_allowed(s, p->recv_arg, false))
+            return true;
+    return false;
 }
 
 static int bind_locked(struct inet_socket *s, ip_addr_t *ip, u16 port)
@@ -59,14 +69,21 @@ static int bind_locked(struct inet_socket *s, ip_addr_t *ip, u16 port)
         return -EINVAL;
     if (!inet_bindable(s, ip))
         return -EADDRNOTAVAIL;
+    if (taken(s, ip, port))
+        return -EADDRINUSE;
     int err = make_pcb(s);
     if (err)
         return err;
     udp_apply_options(s);
     err_t bound = udp_bind(s->udp, ip, port);
+    if (bound != ERR_OK) { /* the next try may be for another version of IP */
+        udp_remove(s->udp);
+        s->udp = NULL;
+        return inet_errno(bound);
+    }
     template_renew(s);
     datagram_forget_port(s->udp->local_port);
-    return inet_errno(bound);
+    return 0;
 }
 
 /* An ephemeral port for a socket that has none. core held. */

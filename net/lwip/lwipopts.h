@@ -122,6 +122,14 @@ int net_tcp_port_used(unsigned port);
 #define LWIP_HOOK_TCP_LIST(list, pcb) net_tcp_list(list, pcb)
 #define LWIP_HOOK_TCP_UNLIST(pcb)     net_tcp_unlist(pcb)
 #define LWIP_HOOK_TCP_PORT_USED(port) net_tcp_port_used(port)
+/* Of the control blocks that share pcb's address and port, the one that what lwIP is receiving goes to
+ * (share.c). */
+struct udp_pcb;
+struct tcp_pcb_listen;
+struct udp_pcb *net_udp_share(struct udp_pcb *pcb, u16 from_port);
+struct tcp_pcb_listen *net_tcp_share(struct tcp_pcb_listen *pcb, u16 from_port);
+#define LWIP_HOOK_UDP_SHARE(pcb, src) net_udp_share(pcb, src)
+#define LWIP_HOOK_TCP_SHARE(pcb, src) net_tcp_share(pcb, src)
 /* Loss recovery: recovery.c. */
 /* A segment came for pcb. Its options lie behind header, the first first_len bytes of len, and at rest. */
 int recovery_input(struct tcp_pcb *pcb, const struct tcp_hdr *header, u32 data_len, u32 len, u32 first_len,

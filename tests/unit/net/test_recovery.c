@@ -90,6 +90,16 @@ struct pbuf *refer_next(const void *source, unsigned len)
 void net_dhcp_option(unsigned option, unsigned len, struct pbuf *p, unsigned offset)
 {
 }
+struct udp_pcb *net_udp_share(struct udp_pcb *pcb, u16 from_port)
+{
+    return pcb;
+}
+
+struct tcp_pcb_listen *net_tcp_share(struct tcp_pcb_listen *pcb, u16 from_port)
+{
+    return pcb;
+}
+
 struct tcp_pcb *net_tcp_find(u16 remote_port, u16 local_port)
 {
     return table_find(ip_current_dest_addr(), local_port, ip_current_src_addr(), remote_port);
