@@ -11,7 +11,9 @@
 #define RTO_MAX      (120 * NSEC_PER_SEC)
 #define SYN_LINEAR   4u  /* resends of a SYN before the timeout doubles, as Linux (tcp_syn_linear_timeouts) */
 #define SYN_RETRIES  6u  /* behind those, at most (tcp_syn_retries) */
+#define SYNACK_TRIES 5u  /* resends of the answer to a SYN (tcp_synack_retries) */
 #define RETRIES      15u /* for as long as this many would take (tcp_retries2) */
+#define ORPHAN_TRIES 8u  /* the same of a connection whose socket is closed (tcp_orphan_retries) */
 #define PROBE_BEYOND (8 * NSEC_PER_MSEC) /* beyond two round trips: hosts are not punctual, as Linux */
 #define TIMER_MIN    NSEC_PER_MSEC       /* for the reordering window */
 #define DUP_THRESH   3u
@@ -153,7 +155,7 @@ static u32 syn_retries(const struct tcp_pcb *pcb)
 static u64 patience(const struct tcp_pcb *pcb)
 {
     bool syn = pcb->state == SYN_SENT;
-    u32 retries = syn ? syn_retries(pcb) : RETRIES;
+    u32 retries = syn ? syn_retries(pcb) : pcb->recovery.orphan ? ORPHAN_TRIES : RETRIES;
     u64 all = 0, next = syn ? RTO_FIRST : RTO_BEYOND;
     if (pcb->recovery.user_timeout_ms)
         return pcb->recovery.user_timeout_ms * NSEC_PER_MSEC;
@@ -164,6 +166,8 @@ static u64 patience(const struct tcp_pcb *pcb)
 
 static bool gives_up(const struct tcp_pcb *pcb, u64 now)
 {
+    if (pcb->state == SYN_RCVD)
+        return pcb->nrtx >= SYNACK_TRIES;
     return pcb->nrtx && ((pcb->state == SYN_SENT && pcb->nrtx >= SYN_LINEAR + syn_retries(pcb)) ||
                          now - pcb->recovery.stuck_from_ns >= patience(pcb));
 }
@@ -672,6 +676,11 @@ bool recovery_closed_too_long(struct tcp_pcb *pcb)
         r->closed_from_ns = pcb->persist_backoff ? now : 0;
     return r->closed_from_ns && r->user_timeout_ms &&
            now - r->closed_from_ns >= r->user_timeout_ms * NSEC_PER_MSEC;
+}
+
+bool recovery_probed_in_vain(struct tcp_pcb *pcb)
+{
+    return pcb->persist_probe >= (pcb->recovery.orphan ? ORPHAN_TRIES : RETRIES);
 }
 
 void recovery_forget(struct tcp_pcb *pcb)

@@ -4,8 +4,8 @@
  * Sockets with SO_REUSEPORT that are bound to the same address and port form a group, connected ones apart:
  * a flow (both addresses, both ports) always goes to the same member, and flows spread evenly. The member is
  * the one with the highest random weight for the flow (Thaler & Ravishankar, "Using name-based mappings to
- * increase hit rates", 1998), so that one that comes or goes moves no other's flows; and whoever chooses, lwIP
- * or the receive thread (datagram.h), chooses alike, without asking the other.
+ * increase hit rates", 1998), so that one that comes or goes moves no other's flows; and whoever chooses,
+ * lwIP or the receive thread (datagram.h), chooses alike, without asking the other.
  */
 #ifndef MOKA_NET_SHARE_H
 #define MOKA_NET_SHARE_H

@@ -695,6 +695,8 @@ static void close_locked(struct inet_socket *s, bool unread)
         linger(s, l.seconds);
     bool reset = s->state == S_ESTABLISHED && ((l.on && !l.seconds) || unread || !list_empty(&s->inbox));
     struct tcp_pcb *pcb = detach(s);
+    if (pcb && !was_listening)
+        pcb->recovery.orphan = true;
     if (pcb && (reset || tcp_close(pcb) != ERR_OK))
         tcp_abort(pcb);
     if (was_listening)

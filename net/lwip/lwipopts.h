@@ -144,6 +144,8 @@ u32 recovery_window(struct tcp_pcb *pcb);
 void recovery_sent(struct tcp_pcb *pcb, struct tcp_seg *seg);
 /* Is the peer's window closed for longer than the program allows? Asked each half-second. */
 bool recovery_closed_too_long(struct tcp_pcb *pcb);
+/* The peer, whose window is closed, is about to be asked again: has it been asked often enough? */
+bool recovery_probed_in_vain(struct tcp_pcb *pcb);
 /* What pcb had sent is given up. */
 void recovery_forget(struct tcp_pcb *pcb);
 /* Urgent data: a segment that has some came for pcb, its data in p; seg leaves, and some is not acknowledged.

@@ -41,6 +41,7 @@ struct tcp_recovery {
     u32 twice_left, twice_right;
 
     /* Giving up. */
+    bool orphan;         /* its socket is closed */
     u32 user_timeout_ms; /* TCP_USER_TIMEOUT; 0: none */
     u32 syn_retries;     /* TCP_SYNCNT; 0: as many as usual */
     u64 stuck_from_ns;   /* pcb->nrtx: when the first resend left, or the first SYN */

@@ -141,6 +141,7 @@ struct wire {
     bool bad_sack;          /* every SACK block lies */
     u32 drop[4], drops;     /* the numbers of segments with data from near that are lost, from 1 */
     u32 drop_syn;           /* that many SYNs are lost */
+    bool drop_synack;       /* all answers to them are */
 };
 
 struct frame {
@@ -155,7 +156,7 @@ static struct wire wire;
 static struct frame *flying; /* by arrival */
 static struct netif near_if, far_if;
 static u64 began, idle_at[2];
-static u32 data_segments, doubled, dsacks;
+static u32 data_segments, doubled, dsacks, synacks;
 
 static void fly(struct frame *f, u64 at)
 {
@@ -210,6 +211,10 @@ static bool lost(const struct frame *f, bool from_near)
 {
     const u8 *tcp = f->data + 20;
     bool data = f->len > 20u + (tcp[12] >> 4) * 4;
+    if (!from_near && tcp[13] & TCP_SYN && tcp[13] & TCP_ACK)
+        synacks++;
+    if (wire.drop_synack && !from_near && tcp[13] & TCP_SYN)
+        return true;
     if (tcp[13] & TCP_SYN && wire.drop_syn)
         return wire.drop_syn--;
     if (data && from_near) {
@@ -350,8 +355,8 @@ static u64 run(u64 limit_ns)
 {
     u64 tick = now_ns + 250 * MS, begin = now_ns;
     while (!failed && now_ns - begin < limit_ns &&
-           !(connected && received >= to_send && !sender->unacked && !sender->unsent)) {
-        if (connected)
+           !(connected && received >= to_send && (!sender || (!sender->unacked && !sender->unsent)))) {
+        if (connected && sender)
             write_more();
         u64 timer = recovery_tick(now_ns);
         u64 next = MIN(MIN(flying ? flying->at : SLEEP_FOREVER, timer), tick);
@@ -372,6 +377,7 @@ static u64 run(u64 limit_ns)
 }
 
 static u32 user_timeout_ms, syn_retries; /* of the next connection */
+static bool orphan;                      /* it is */
 
 static void let_go(void)
 {
@@ -402,6 +408,7 @@ static u64 transfer(const struct wire *w, u32 len, u64 limit_ns)
     tcp_nagle_disable(sender);
     sender->recovery.user_timeout_ms = user_timeout_ms;
     sender->recovery.syn_retries = syn_retries;
+    sender->recovery.orphan = orphan;
     tcp_connect(sender, &to, PORT, on_connected);
     return run(limit_ns);
 }
@@ -541,17 +548,19 @@ static const struct expectation expectations[] = {
 struct end {
     const char *name;
     u32 user_timeout_ms, syn_retries;
-    bool from_the_beginning;
+    bool from_the_beginning, orphan;
     u64 least_ms, most_ms, timeouts_least, timeouts_most;
 };
 
 static const struct end ends[] = {
-    {"gives-up", 0, 0, false, 924600, 924600 + 240 * 1000, 13, 17},
-    {"gives-up-soon", 5000, 0, false, 5200, 5800, 4, 6},
-    {"gives-up-late", 2000000, 0, false, 2000200, 2001000, 20, 30},
-    {"gives-up-syn", 0, 0, true, 131000, 131250, 10, 10},
-    {"gives-up-syn-1", 0, 1, true, 3000, 3250, 2, 2},
-    {"gives-up-syn-soon", 1500, 0, true, 1500, 1750, 1, 1},
+    {"gives-up", 0, 0, false, false, 924600, 924600 + 240 * 1000, 13, 17},
+    {"gives-up-soon", 5000, 0, false, false, 5200, 5800, 4, 6},
+    {"gives-up-orphan", 0, 0, false, true, 102200, 102200 + 103 * 1000, 8, 10},
+    {"gives-up-orphan-soon", 5000, 0, false, true, 5200, 5800, 4, 6},
+    {"gives-up-late", 2000000, 0, false, false, 2000200, 2001000, 20, 30},
+    {"gives-up-syn", 0, 0, true, false, 131000, 131250, 10, 10},
+    {"gives-up-syn-1", 0, 1, true, false, 3000, 3250, 2, 2},
+    {"gives-up-syn-soon", 1500, 0, true, false, 1500, 1750, 1, 1},
 };
 
 static void gives_up(const struct end *e)
@@ -563,8 +572,9 @@ static void gives_up(const struct end *e)
     u64 before = counter("retransmission_timeouts");
     user_timeout_ms = e->user_timeout_ms;
     syn_retries = e->syn_retries;
+    orphan = e->orphan;
     u64 took = transfer(&w, 2000000, 3000 * NSEC_PER_SEC) / MS;
-    user_timeout_ms = syn_retries = 0;
+    user_timeout_ms = syn_retries = orphan = 0;
     u64 timeouts = counter("retransmission_timeouts") - before;
     char why[100];
     snprintf(why, sizeof(why), "after %lu ms and %lu timeouts", took, timeouts);
@@ -591,6 +601,85 @@ static void closed_window(const char *name, u32 limit_ms, u64 least_ms, u64 most
     if (getenv("SHOW"))
         printf("# %s: %s\n", name, why);
     verdict(name, failed == !!limit_ms && took >= least_ms && took <= most_ms, why);
+    let_go();
+}
+
+/* A peer that went dark while its window was closed: asked as often as Linux asks. */
+static void asks_in_vain(const char *name, bool closed, u64 least_ms, u64 most_ms, u32 probes)
+{
+    struct wire w = {.delay_ns = 5 * MS, .byte_ns = WIDE};
+    char why[100];
+    orphan = closed;
+    keeps_all = true;
+    transfer(&w, 2 * TCP_WND, 10 * NSEC_PER_SEC);
+    wire.dark_to = SLEEP_FOREVER;
+    wire.dark_from = now_ns - began;
+    u32 asked = 0, before = 0;
+    u64 begin = now_ns;
+    while (!failed && now_ns - begin < 4000 * NSEC_PER_SEC) {
+        run(100 * MS);
+        if (sender && sender->persist_probe != before)
+            asked = before = sender->persist_probe;
+    }
+    keeps_all = orphan = false;
+    u64 took = (now_ns - begin) / MS;
+    snprintf(why, sizeof(why), "%s after %lu ms, %u probes", failed ? "failed" : "alive", took, asked);
+    if (getenv("SHOW"))
+        printf("# %s: %s\n", name, why);
+    verdict(name, failed && took >= least_ms && took <= most_ms && asked == probes, why);
+    let_go();
+}
+
+/* An answer to a SYN that never arrives. */
+static void answers_in_vain(void)
+{
+    struct wire w = {.delay_ns = 5 * MS, .byte_ns = WIDE, .drop_synack = true};
+    char why[100];
+    u32 half_open = 0;
+    synacks = 0;
+    syn_retries = 1; /* resends of ours would be answered, too */
+    transfer(&w, 1000, 500 * MS);
+    tcp_abandon(sender, 0);
+    sender = NULL;
+    failed = false;
+    wire.dark_to = 0;
+    u64 begin = now_ns, gone = 0;
+    for (; !gone && now_ns - begin < 300 * NSEC_PER_SEC; run(100 * MS)) {
+        half_open = 0;
+        for (struct tcp_pcb *p = tcp_active_pcbs; p; p = p->next)
+            half_open += p->state == SYN_RCVD;
+        gone = half_open ? 0 : now_ns - begin;
+    }
+    syn_retries = 0;
+    snprintf(why, sizeof(why), "%u answers, gone after %lu ms", synacks, gone / MS);
+    if (getenv("SHOW"))
+        printf("# answers-in-vain: %s\n", why);
+    verdict("answers-in-vain", synacks == 6 && gone >= 62000 * MS && gone <= 64000 * MS, why);
+    let_go();
+}
+
+/* The peer, which has ended its direction, takes what is left slowly: it gets everything. */
+static void slow_end(void)
+{
+    struct wire w = {.delay_ns = 5 * MS, .byte_ns = 80000, .queue = 40}; /* 100 kbit/s */
+    char why[100];
+    transfer(&w, 1000000, NSEC_PER_SEC);
+    tcp_shutdown(receiver, 0, 1);
+    run(NSEC_PER_SEC);
+    if (sender) {
+        tcp_recv(sender, NULL);
+        tcp_err(sender, NULL);
+        sender->recovery.orphan = true;
+        to_send = sent;
+        tcp_close(sender); /* it ends by itself */
+        sender = NULL;
+    }
+    u64 took = run(300 * NSEC_PER_SEC);
+    snprintf(why, sizeof(why), "%u bytes of %u in %lu ms", received, to_send, took / MS);
+    verdict("slow-end", received == to_send && took > 70 * NSEC_PER_SEC, why);
+    receiver = NULL;
+    while (tcp_active_pcbs)
+        tcp_abort(tcp_active_pcbs);
     let_go();
 }
 
@@ -662,6 +751,10 @@ int main(void)
     tells_twice("tells-nothing", 0, 20);
     closed_window("closed-window", 0, 1000000, 1001000);
     closed_window("closed-window-limited", 10000, 10000, 12000);
+    asks_in_vain("asks-in-vain", false, 700000, 1000000, 15);
+    asks_in_vain("asks-in-vain-orphan", true, 200000, 500000, 8);
+    answers_in_vain();
+    slow_end();
     rests();
     idle();
     return failures != 0;
