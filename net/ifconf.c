@@ -284,14 +284,6 @@ static int show_dev(struct seq *s, void *arg)
     return 0;
 }
 
-/* Linux's numbers of TCP states (tcp_states.h), by lwIP's. */
-static u32 state_of(const struct tcp_pcb *pcb)
-{
-    static const u8 numbers[] = {7, 10, 2,  3, 1, 4,
-                                 5, 8,  11, 9, 6}; /* CLOSED LISTEN SYN_SENT ... TIME_WAIT */
-    return numbers[pcb->state];
-}
-
 static void show_address(struct seq *s, const ip_addr_t *ip, u16 port, bool v6)
 {
     u32 words[4] = {0};
@@ -325,7 +317,8 @@ static int show_tcp(struct seq *s, void *arg)
             seq_printf(s, "%4u: ", line++);
             show_address(s, &p->local_ip, p->local_port, v6);
             show_address(s, listens ? &none : &p->remote_ip, listens ? 0 : p->remote_port, v6);
-            seq_printf(s, "%02X 00000000:00000000 00:00000000 00000000     0        0 0\n", state_of(p));
+            seq_printf(s, "%02X 00000000:00000000 00:00000000 00000000     0        0 0\n",
+                       tcp_state_number(p->state));
         }
     }
     core_leave();

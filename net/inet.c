@@ -5,57 +5,6 @@
 
 #include "lwip/netif.h"
 
-#define LEVEL_IP   0
-#define LEVEL_TCP  6
-#define LEVEL_UDP  17
-#define LEVEL_IPV6 41
-
-#define IPV6_V6ONLY_OPTION 26
-
-/* Options that are integers: kept, returned, and where lwIP knows them applied. */
-static const struct option {
-    u8 level, number;
-    s32 initial, least, most;
-} option_table[] = {
-    {LEVEL_IP, 1, 0, 0, 255},           /* IP_TOS */
-    {LEVEL_IP, 2, 64, -1, 255},         /* IP_TTL */
-    {LEVEL_IP, 8, 0, 0, 1},             /* IP_PKTINFO */
-    {LEVEL_IP, 10, 1, 0, 5},            /* IP_MTU_DISCOVER */
-    {LEVEL_IP, 11, 0, 0, 1},            /* IP_RECVERR */
-    {LEVEL_IP, 12, 0, 0, 1},            /* IP_RECVTTL */
-    {LEVEL_IP, 13, 0, 0, 1},            /* IP_RECVTOS */
-    {LEVEL_IP, 24, 0, 0, 1},            /* IP_BIND_ADDRESS_NO_PORT */
-    {LEVEL_IP, 33, 1, -1, 255},         /* IP_MULTICAST_TTL */
-    {LEVEL_IP, 34, 1, 0, 1},            /* IP_MULTICAST_LOOP */
-    {LEVEL_IP, 49, 1, 0, 1},            /* IP_MULTICAST_ALL */
-    {LEVEL_IPV6, 16, 64, -1, 255},      /* IPV6_UNICAST_HOPS */
-    {LEVEL_IPV6, 17, 0, 0, 0x7fffffff}, /* IPV6_MULTICAST_IF */
-    {LEVEL_IPV6, 18, 1, -1, 255},       /* IPV6_MULTICAST_HOPS */
-    {LEVEL_IPV6, 19, 1, 0, 1},          /* IPV6_MULTICAST_LOOP */
-    {LEVEL_IPV6, 23, 1, 0, 5},          /* IPV6_MTU_DISCOVER */
-    {LEVEL_IPV6, 25, 0, 0, 1},          /* IPV6_RECVERR */
-    {LEVEL_IPV6, 29, 1, 0, 1},          /* IPV6_MULTICAST_ALL */
-    {LEVEL_IPV6, 33, 0, 0, 1},          /* IPV6_FLOWINFO_SEND */
-    {LEVEL_IPV6, 49, 0, 0, 1},          /* IPV6_RECVPKTINFO */
-    {LEVEL_IPV6, 51, 0, 0, 1},          /* IPV6_RECVHOPLIMIT */
-    {LEVEL_IPV6, 66, 0, 0, 1},          /* IPV6_RECVTCLASS */
-    {LEVEL_IPV6, 67, 0, -1, 255},       /* IPV6_TCLASS */
-    {LEVEL_IPV6, 70, 1, 0, 1},          /* IPV6_AUTOFLOWLABEL */
-    {LEVEL_TCP, 1, 0, 0, 1},            /* TCP_NODELAY */
-    {LEVEL_TCP, 3, 0, 0, 1},            /* TCP_CORK */
-    {LEVEL_TCP, 4, 7200, 1, 32767},     /* TCP_KEEPIDLE */
-    {LEVEL_TCP, 5, 75, 1, 32767},       /* TCP_KEEPINTVL */
-    {LEVEL_TCP, 6, 9, 1, 127},          /* TCP_KEEPCNT */
-    {LEVEL_TCP, 7, 6, 1, 127},          /* TCP_SYNCNT */
-    {LEVEL_TCP, 8, 60, -1, 0x7fffffff}, /* TCP_LINGER2 */
-    {LEVEL_TCP, 9, 0, 0, 0x7fffffff},   /* TCP_DEFER_ACCEPT */
-    {LEVEL_TCP, 10, 0, 0, 0x7fffffff},  /* TCP_WINDOW_CLAMP */
-    {LEVEL_TCP, 12, 1, 0, 1},           /* TCP_QUICKACK */
-    {LEVEL_TCP, 18, 0, 0, 0x7fffffff},  /* TCP_USER_TIMEOUT */
-    {LEVEL_TCP, 23, 0, 0, 0x7fffffff},  /* TCP_FASTOPEN */
-};
-_Static_assert(ARRAY_LEN(option_table) <= INET_OPTIONS, "room for the options");
-
 /* ---- life ---- */
 
 struct inet_socket *inet_new(u32 family, u32 type)
@@ -69,8 +18,7 @@ struct inet_socket *inet_new(u32 family, u32 type)
     s->base.protocol = type == SOCK_STREAM ? LEVEL_TCP : LEVEL_UDP;
     s->base.send_buffer = s->base.receive_buffer = SOCKET_BUFFER;
     s->connect_told = true;
-    for (u32 i = 0; i < ARRAY_LEN(option_table); i++)
-        s->options[i] = option_table[i].initial;
+    options_begin(s);
     list_init(&s->inbox);
     list_init(&s->backlog);
     list_init(&s->waiting_link);
@@ -224,7 +172,7 @@ u8 inet_pcb_type(const struct inet_socket *s)
     return s->v6only ? IPADDR_TYPE_V6 : IPADDR_TYPE_ANY;
 }
 
-static bool is_ours(const ip_addr_t *ip)
+bool inet_ours(const ip_addr_t *ip)
 {
     struct netif *netif;
     if (IP_IS_V4(ip) && ip_addr_isloopback(ip))
@@ -242,10 +190,21 @@ static bool is_ours(const ip_addr_t *ip)
 bool inet_bindable(const struct inet_socket *s, ip_addr_t *ip)
 {
     if (!ip_addr_isany(ip))
-        return is_ours(ip) || (s->base.type == SOCK_DGRAM && ip_addr_ismulticast(ip));
+        return inet_ours(ip) || (s->base.type == SOCK_DGRAM && ip_addr_ismulticast(ip)) ||
+               inet_option(s, LEVEL_IP, 15) ||
+               inet_option(s, LEVEL_IPV6, 78); /* IP_FREEBIND, IPV6_FREEBIND */
     if (IP_IS_V6(ip) && !s->v6only)
         *ip = (ip_addr_t)IPADDR_ANY_TYPE_INIT;
     return true;
+}
+
+u32 inet_mtu(const ip_addr_t *to)
+{
+    struct netif *device = netif_device();
+    struct netif *way = ip_addr_isloopback(to) || inet_ours(to)
+                            ? NULL
+                            : ip_route(IP_IS_V6(to) ? IP6_ADDR_ANY : IP4_ADDR_ANY, to);
+    return way && way == device ? way->mtu : LOOPBACK_MTU;
 }
 
 int inet_errno(err_t err)
@@ -311,140 +270,6 @@ int inet_name(struct socket *base, bool of_peer, struct socket_address *out)
         err = -ENOTCONN;
     else
         inet_to_linux(s, &s->remote, s->remote_port, out);
-    core_leave();
-    return err;
-}
-
-/* ---- options ---- */
-
-/* Where an option is in option_table, plus 1; 0: nowhere. Filled at boot. */
-#define NUMBERS 80
-static u8 option_index[LEVEL_IPV6 + 1][NUMBERS];
-
-static void index_options(void)
-{
-    for (u32 i = 0; i < ARRAY_LEN(option_table); i++)
-        option_index[option_table[i].level][option_table[i].number] = i + 1;
-}
-
-static int find_option(const struct inet_socket *s, int level, int option)
-{
-    if ((u32)level > LEVEL_IPV6 || (u32)option >= NUMBERS ||
-        (level == LEVEL_TCP && s->base.type != SOCK_STREAM))
-        return -1;
-    return option_index[level][option] - 1;
-}
-
-s32 inet_option(const struct inet_socket *s, int level, int option)
-{
-    int i = find_option(s, level, option);
-    return i < 0 ? 0 : s->options[i];
-}
-
-static int give_number(s32 number, void *value, u32 *len)
-{
-    *len = MIN(*len, (u32)sizeof(number));
-    memcpy(value, &number, *len);
-    return 0;
-}
-
-/* getsockopt() of what there is not; setsockopt() says ENOPROTOOPT always. */
-static int no_option(const struct inet_socket *s, int level)
-{
-    bool known = level == LINUX_SOL_SOCKET || level == LEVEL_IP || s->base.family == AF_INET6 ||
-                 level == s->base.protocol;
-    return known ? -ENOPROTOOPT : -EOPNOTSUPP;
-}
-
-int inet_get_option(struct socket *base, int level, int option, void *value, u32 *len)
-{
-    struct inet_socket *s = inet_of(base);
-    int err = no_option(s, level), i = find_option(s, level, option);
-    core_enter();
-    if (level == LINUX_SOL_SOCKET && option == LINUX_SO_ERROR)
-        err = give_number(-inet_take_error(s), value, len);
-    else if (level == LINUX_SOL_SOCKET && option == LINUX_SO_ACCEPTCON)
-        err = give_number(s->state == S_LISTENING, value, len);
-    else if (level == LEVEL_IPV6 && option == IPV6_V6ONLY_OPTION && base->family == AF_INET6)
-        err = give_number(s->v6only, value, len);
-    else if (level == LEVEL_TCP && option == 2 && base->type == SOCK_STREAM)
-        err = give_number(s->tcp && s->state == S_ESTABLISHED ? tcp_mss(s->tcp) : 536, value, len);
-    else if (level == LEVEL_IP && option == 32)
-        err = give_number(0, value, len); /* IP_MULTICAST_IF: any */
-    else if (i >= 0)
-        err = give_number(s->options[i], value, len);
-    core_leave();
-    return err;
-}
-
-static void apply(struct inet_socket *s)
-{
-    if (s->tcp && s->state != S_LISTENING)
-        tcp_apply_options(s);
-    if (s->udp)
-        udp_apply_options(s);
-    template_renew(s);
-}
-
-static int set_v6only(struct inet_socket *s, s32 number)
-{
-    if (s->base.family != AF_INET6)
-        return -ENOPROTOOPT;
-    if (s->tcp || s->udp)
-        return -EINVAL;
-    s->v6only = !!number;
-    return 0;
-}
-
-static int set_number(struct inet_socket *s, int i, s32 number)
-{
-    const struct option *o = &option_table[i];
-    if (o->most == 1)
-        number = !!number;
-    if (number < o->least || number > o->most)
-        return -EINVAL;
-    s->options[i] = number;
-    apply(s);
-    return 0;
-}
-
-int inet_set_option(struct socket *base, int level, int option, const void *value, u32 len)
-{
-    struct inet_socket *s = inet_of(base);
-    int err = -ENOPROTOOPT, i = find_option(s, level, option);
-    s32 number = 0;
-    bool member = (level == LEVEL_IP && (option == 35 || option == 36)) ||
-                  (level == LEVEL_IPV6 && (option == 20 || option == 21));
-    if (len >= sizeof(number))
-        memcpy(&number, value, sizeof(number));
-    else if (len && level == LEVEL_IP)
-        number = *(const u8 *)value; /* ip(7) takes a byte, too */
-    else if (i >= 0)
-        return -EINVAL;
-    core_enter();
-    if (level == LINUX_SOL_SOCKET && option == LINUX_SO_KEEPALIVE) {
-        if (number)
-            __atomic_or_fetch(&base->flags, 1UL << option, __ATOMIC_RELAXED);
-        else
-            __atomic_and_fetch(&base->flags, ~(1UL << option), __ATOMIC_RELAXED);
-        apply(s);
-        err = 0;
-    } else if (level == LINUX_SOL_SOCKET &&
-               (option == LINUX_SO_TIMESTAMP || option == LINUX_SO_TIMESTAMPNS) && base->type == SOCK_DGRAM) {
-        /* From now on by lwIP, which sees when they come; the socket layer sets the flag. A group's others
-         * must not get what is for s. */
-        datagram_forget(s);
-        if (s->udp)
-            datagram_forget_port(s->udp->local_port);
-    } else if (level == LEVEL_IPV6 && option == IPV6_V6ONLY_OPTION) {
-        err = set_v6only(s, number);
-    } else if (member) {
-        err = base->type == SOCK_DGRAM ? udp_membership(s, level, option, value, len) : -EPROTO;
-    } else if ((level == LEVEL_IP && option == 32) || (level == LEVEL_TCP && option == 2)) {
-        err = 0; /* IP_MULTICAST_IF: there is one; TCP_MAXSEG: a hint */
-    } else if (i >= 0) {
-        err = set_number(s, i, number);
-    }
     core_leave();
     return err;
 }
@@ -537,7 +362,7 @@ static struct socket_family families[] = {{AF_INET, create_v4, NULL, NULL},
 
 void inet_init(void)
 {
-    index_options();
+    options_init();
     socket_register(&families[0]);
     socket_register(&families[1]);
     inet_icmp_init();

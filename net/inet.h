@@ -37,7 +37,15 @@
 #define LINUX_SO_ACCEPTCON   30
 #define LINUX_SO_TIMESTAMPNS 35
 
-#define INET_OPTIONS 40
+/* Levels of options. */
+#define LEVEL_IP   0
+#define LEVEL_TCP  6
+#define LEVEL_UDP  17
+#define LEVEL_IPV6 41
+
+#define LOOPBACK_MTU 65536u
+
+#define INET_OPTIONS 70
 #define SND_LOW      (TCP_SND_BUF / 3) /* bytes of room that make a stream writable: a third, as with Linux */
 
 /*
@@ -90,7 +98,9 @@ struct inet_socket {
     u64 identity; /* changes with whatever its datagrams' headers depend on (template.h) */
     u64 applied;  /* base.flags as the control block has them (udp.c) */
     bool v6only;
-    s32 options[INET_OPTIONS]; /* as option_table of inet.c says */
+    u32 multicast_address;     /* IP_MULTICAST_IF: what getsockopt() tells */
+    u32 segment_max;           /* TCP_MAXSEG; 0: nobody said */
+    s32 options[INET_OPTIONS]; /* as option_table of options.c says */
 };
 
 static inline struct inet_socket *inet_of(struct socket *s)
@@ -119,12 +129,18 @@ u8 inet_pcb_type(const struct inet_socket *s);
 /* The address to bind to for ip: the wildcard of s's kind, or a copy; false when it is not ours. core held.
  */
 bool inet_bindable(const struct inet_socket *s, ip_addr_t *ip);
+/* Is it an address of this machine? core held. */
+bool inet_ours(const ip_addr_t *ip);
+/* Bytes that a packet to an address may have without being cut. core held. */
+u32 inet_mtu(const ip_addr_t *to);
 int inet_errno(err_t err);
 /* Waits for s to change: -EAGAIN at once with SOCKET_DONTWAIT. core held, left meanwhile. */
 int inet_wait(struct inet_socket *s, u32 flags, u64 deadline_ns);
 /* The error there is, once; 0: none. core held. */
 int inet_take_error(struct inet_socket *s);
-/* Value of an option of option_table. */
+/* options.c: once at boot; of a new socket; the value of an option of option_table. */
+void options_init(void);
+void options_begin(struct inet_socket *s);
 s32 inet_option(const struct inet_socket *s, int level, int option);
 
 /* Common operations. */
@@ -160,6 +176,8 @@ ssize_t tcp_receive_op(struct socket *base, struct socket_message *m);
 /* The socket of a connection; NULL: it has none (any more). core held. */
 struct inet_socket *tcp_socket(const struct tcp_pcb *pcb);
 /* Brings the options that lwIP knows to s's control block. core held. */
+int tcp_info(const struct inet_socket *s, void *value, u32 *len); /* TCP_INFO. core held */
+u32 tcp_state_number(u32 state);                                  /* Linux's (tcp_states.h), by lwIP's */
 void tcp_apply_options(struct inet_socket *s);
 void udp_apply_options(struct inet_socket *s);
 int udp_membership(struct inet_socket *s, int level, int option, const void *value, u32 len);

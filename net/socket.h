@@ -92,7 +92,9 @@ struct socket {
     u32 receive_buffer, send_buffer;         /* bytes: what the program asked for, doubled, as Linux does */
     u64 flags;                               /* bit n: the boolean option n of SOL_SOCKET is on */
     u64 linger;                              /* struct linger */
-    u32 priority;                            /* SO_PRIORITY: kept, without effect */
+    u32 priority, mark;                      /* SO_PRIORITY, SO_MARK: kept, without effect */
+    u32 busy_poll_us;                        /* SO_BUSY_POLL: the same; CPUs look before they halt anyway */
+    bool prefer_busy_poll;                   /* SO_PREFER_BUSY_POLL: the same */
     s32 owner; /* who gets SIGURG (fcntl(2), F_SETOWN): the process, as PID or -PID; 0: nobody. atomic */
 };
 #define SOCKET_BUFFER 212992u /* Linux's default */

@@ -2,6 +2,7 @@
 #include "lwip/igmp.h"
 #include "lwip/mld6.h"
 #include "lwip/netif.h"
+#include "net/ancillary.h"
 #include "net/loopback.h"
 #include "net/share.h"
 #include "net/template.h"
@@ -24,20 +25,30 @@ void udp_apply_options(struct inet_socket *s)
     s->applied = __atomic_load_n(&s->base.flags, __ATOMIC_RELAXED);
     if (socket_flag(&s->base, LINUX_SO_BROADCAST))
         ip_set_option(pcb, SOF_BROADCAST);
-    udp_set_multicast_ttl(pcb, MAX(inet_option(s, 0, 33), 0));
-    if (inet_option(s, 0, 34))
+}
+
+/* How far, with which class, and for groups whether to ourselves, too: for what is sent next, by a version of
+ * IP. core held. */
+static void apply_hops(struct inet_socket *s, bool v6)
+{
+    struct udp_pcb *pcb = s->udp;
+    pcb->ttl = v6 ? inet_option(s, LEVEL_IPV6, 16) : inet_option(s, LEVEL_IP, 2);
+    pcb->tos = v6 ? inet_option(s, LEVEL_IPV6, 67) : inet_option(s, LEVEL_IP, 1);
+    udp_set_multicast_ttl(pcb, v6 ? inet_option(s, LEVEL_IPV6, 18) : inet_option(s, LEVEL_IP, 33));
+    if (v6 ? inet_option(s, LEVEL_IPV6, 19) : inet_option(s, LEVEL_IP, 34))
         udp_set_flags(pcb, UDP_FLAGS_MULTICAST_LOOP);
     else
         udp_clear_flags(pcb, UDP_FLAGS_MULTICAST_LOOP);
 }
 
-/* IP_TTL and IP_TOS, or IPV6_UNICAST_HOPS and IPV6_TCLASS: for what is sent next. core held. */
-static void apply_hops(struct inet_socket *s, bool v6)
+/* Must it not be cut (ip(7), IP_MTU_DISCOVER: IP_PMTUDISC_DO, _PROBE; ipv6(7)), and is it too large for that?
+ * core held. */
+static bool too_large(const struct inet_socket *s, u32 len, const ip_addr_t *ip)
 {
-    s32 hops = v6 ? inet_option(s, 41, 16) : inet_option(s, 0, 2);
-    s32 class = v6 ? inet_option(s, 41, 67) : inet_option(s, 0, 1);
-    s->udp->ttl = hops > 0 ? hops : 64; /* ip-sysctl, ip_default_ttl */
-    s->udp->tos = MAX(class, 0);
+    bool v6 = IP_IS_V6(ip);
+    s32 discover = v6 ? inet_option(s, LEVEL_IPV6, 23) : inet_option(s, LEVEL_IP, 10);
+    bool whole = discover == 2 || discover == 3 || (v6 && inet_option(s, LEVEL_IPV6, 62));
+    return whole && len + UDP_HLEN + (v6 ? IP6_HLEN : IP_HLEN) > inet_mtu(ip);
 }
 
 /* A control block, bound if bind says so. core held. */
@@ -172,6 +183,8 @@ static int udp_connect_op(struct socket *base, const struct socket_address *a, u
 
 /* ---- sending ---- */
 
+#define SEGMENTS_MAX 128u /* of one call (udp(7), UDP_SEGMENT) */
+
 /* Within this machine any address of ours may speak to any other; lwIP wants the interface's own. */
 static err_t output(struct udp_pcb *pcb, struct pbuf *p, const ip_addr_t *ip, u16 port)
 {
@@ -183,8 +196,44 @@ static err_t output(struct udp_pcb *pcb, struct pbuf *p, const ip_addr_t *ip, u1
     return udp_sendto_if_src(pcb, p, ip, port, way, from);
 }
 
+/* As a datagram's control messages say. */
+static err_t output_specially(struct inet_socket *s, struct pbuf *p, const ip_addr_t *ip, u16 port,
+                              const struct ancillary *how)
+{
+    struct udp_pcb *pcb = s->udp;
+    bool free_choice = ip_addr_ismulticast(ip) || (IP_IS_V6(ip) && ip6_addr_islinklocal(ip_2_ip6(ip)));
+    struct netif *way = how->interface && free_choice
+                            ? netif_get_by_index(how->interface)
+                            : ip_route(IP_IS_V6(ip) ? IP6_ADDR_ANY : IP4_ADDR_ANY, ip);
+    const ip_addr_t *from = !ip_addr_isany(&how->from) ? &how->from : &pcb->local_ip;
+    if (way &&
+        (how->unbound || ip_addr_isany(from) || ip_addr_ismulticast(from) || IP_IS_V6(from) != IP_IS_V6(ip)))
+        from = ip_netif_get_local_ip(way, ip);
+    if (!way || !from)
+        return ERR_RTE;
+    if (how->hops >= 0) {
+        pcb->ttl = how->hops;
+        udp_set_multicast_ttl(pcb, how->hops);
+    }
+    if (how->class >= 0)
+        pcb->tos = how->class;
+    return udp_sendto_if_src(pcb, p, ip, port, way, from);
+}
+
+static int send_specially(struct inet_socket *s, struct pbuf *p, const ip_addr_t *ip, u16 port,
+                          struct ancillary *how)
+{
+    int err = ancillary_check(how, IP_IS_V6(ip));
+    if (err)
+        return err;
+    err_t sent = output_specially(s, p, ip, port, how);
+    core_loop();
+    return sent == ERR_VAL ? -EACCES : sent == ERR_MEM ? -ENOBUFS : inet_errno(sent);
+}
+
 /* to: where, or NULL, where s is connected to. */
-static int send_by_lwip(struct inet_socket *s, struct pbuf *p, const ip_addr_t *to, u16 port)
+static int send_by_lwip(struct inet_socket *s, struct pbuf *p, const ip_addr_t *to, u16 port,
+                        struct ancillary *how)
 {
     ip_addr_t ip = to ? *to : s->remote;
     prepare_target(&ip);
@@ -193,7 +242,11 @@ static int send_by_lwip(struct inet_socket *s, struct pbuf *p, const ip_addr_t *
         return err;
     if (s->applied != __atomic_load_n(&s->base.flags, __ATOMIC_RELAXED))
         udp_apply_options(s);
+    if (too_large(s, p->tot_len, &ip))
+        return -EMSGSIZE;
     apply_hops(s, IP_IS_V6(&ip));
+    if (how->special)
+        return send_specially(s, p, &ip, to ? port : s->remote_port, how);
     template_begin(s, &ip);
     loopback_begin(s, to, port, &ip);
     err_t sent = output(s->udp, p, &ip, to ? port : s->remote_port);
@@ -204,20 +257,20 @@ static int send_by_lwip(struct inet_socket *s, struct pbuf *p, const ip_addr_t *
 }
 
 /* p: the datagram's bytes; to: where, or NULL, where s is connected to. core held. */
-static int send_locked(struct inet_socket *s, struct pbuf *p, const ip_addr_t *to, u16 port)
+static int send_locked(struct inet_socket *s, struct pbuf *p, const ip_addr_t *to, u16 port,
+                       struct ancillary *how)
 {
     if (s->error)
         return inet_take_error(s);
     if (!to && s->state != S_ESTABLISHED)
         return -EDESTADDRREQ;
-    int err = template_send(s, p, to ? to : &s->remote, to ? port : s->remote_port);
-    return err <= 0 ? err : send_by_lwip(s, p, to, port);
+    int err = how->special ? 1 : template_send(s, p, to ? to : &s->remote, to ? port : s->remote_port);
+    return err <= 0 ? err : send_by_lwip(s, p, to, port, how);
 }
 
-/* The message's bytes. */
-static int read_message(struct socket_message *m, struct outgoing **out)
+/* The message's next bytes. */
+static int read_message(struct socket_message *m, size_t len, struct outgoing **out)
 {
-    size_t len = m->it->left;
     struct outgoing *o = outgoing_new(len);
     if (!o)
         return -ENOBUFS;
@@ -229,13 +282,39 @@ static int read_message(struct socket_message *m, struct outgoing **out)
 }
 
 /* By lwIP, or as it did. */
-static int send_packet(struct inet_socket *s, struct outgoing *o, const ip_addr_t *to, u16 port)
+static int send_packet(struct inet_socket *s, struct outgoing *o, const ip_addr_t *to, u16 port,
+                       struct ancillary *how)
 {
     struct pbuf *p = outgoing_pbuf(o);
     core_enter();
-    int err = send_locked(s, p, to, port);
+    int err = send_locked(s, p, to, port, how);
     pbuf_free(p);
     core_leave();
+    return err;
+}
+
+/* One datagram, which it takes over. port 0: to where s is connected. */
+static int send_one(struct inet_socket *s, struct outgoing *o, const ip_addr_t *ip, u16 port,
+                    struct ancillary *how)
+{
+    if (!how->special && !__atomic_load_n(&s->error, __ATOMIC_RELAXED) && loopback_send(s, o, ip, port))
+        return 0;
+    return send_packet(s, o, port ? ip : NULL, port, how);
+}
+
+/* The message as datagrams of how->segment bytes: all is read before any is sent. */
+static int send_segments(struct inet_socket *s, struct socket_message *m, const ip_addr_t *ip, u16 port,
+                         struct ancillary *how)
+{
+    struct outgoing *all[SEGMENTS_MAX];
+    u32 count = (m->it->left + how->segment - 1) / how->segment, read = 0, sent = 0;
+    int err = count > SEGMENTS_MAX ? -EINVAL : 0;
+    for (; !err && read < count; read += !err)
+        err = read_message(m, MIN(m->it->left, (size_t)how->segment), &all[read]);
+    for (; !err && sent < count; sent++)
+        err = send_one(s, all[sent], ip, port, how);
+    while (sent < read)
+        outgoing_free(all[sent++]);
     return err;
 }
 
@@ -262,16 +341,20 @@ static ssize_t udp_send_op(struct socket *base, struct socket_message *m)
     struct inet_socket *s = inet_of(base);
     size_t len = m->it->left;
     struct outgoing *o;
+    struct ancillary how;
     ip_addr_t ip;
     u16 port;
     int err = check_message(s, m, &ip, &port);
     if (!err)
-        err = read_message(m, &o);
-    if (err)
-        return err;
-    if (!__atomic_load_n(&s->error, __ATOMIC_RELAXED) && loopback_send(s, o, &ip, port))
-        return len;
-    err = send_packet(s, o, port ? &ip : NULL, port);
+        err = ancillary_read(s, m, IP_IS_V6(port ? &ip : &s->remote), &how);
+    if (!err && how.segment && len > how.segment) {
+        err = send_segments(s, m, &ip, port, &how);
+        return err ? err : (ssize_t)len;
+    }
+    if (!err)
+        err = read_message(m, len, &o);
+    if (!err)
+        err = send_one(s, o, &ip, port, &how);
     return err ? err : (ssize_t)len;
 }
 
@@ -342,6 +425,10 @@ static void tell_v4(const struct inet_socket *s, struct socket_control *c, const
         socket_control_put(c, 0, 2, &hops, sizeof(hops));
     if (inet_option(s, 0, 13))
         socket_control_put(c, 0, 1, &a->tos, sizeof(a->tos));
+    if (inet_option(s, LEVEL_IP, 20)) { /* IP_ORIGDSTADDR: a struct sockaddr_in */
+        u32 name[4] = {AF_INET | (u32)lwip_htons(s->udp ? s->udp->local_port : 0) << 16, to};
+        socket_control_put(c, LEVEL_IP, 20, name, sizeof(name));
+    }
 }
 
 /* ipv6(7), IPV6_RECVPKTINFO, of IPv4 packets, too; RFC 3542. */
@@ -358,6 +445,10 @@ static void tell_v6(const struct inet_socket *s, struct socket_control *c, const
         socket_control_put(c, 41, 52, &hops, sizeof(hops));
     if (IP_IS_V6(&a->to) && inet_option(s, 41, 66))
         socket_control_put(c, 41, 67, &tclass, sizeof(tclass));
+    if (inet_option(s, 41, 74)) { /* IPV6_ORIGDSTADDR */
+        inet_to_linux(s, &a->to, s->udp ? s->udp->local_port : 0, &to);
+        socket_control_put(c, 41, 74, to.bytes, to.len);
+    }
 }
 
 /* What the program wants to know of how a datagram came. */

@@ -7,8 +7,10 @@
 #include "kernel/linux/task.h"
 #include "net/interface.h"
 
+#define AF_UNIX        1
 #define AF_INET        2
 #define AF_INET6       10
+#define AF_NETLINK     16
 #define SOCK_STREAM    1
 #define SOCK_SEQPACKET 5
 #define SOCK_TYPE_MASK 0xfu
@@ -636,8 +638,10 @@ s64 sys_recvmmsg(int fd, struct uabi_mmsghdr *uheaders, u32 count, u32 flags,
 #define SO_RCVBUF      8
 #define SO_KEEPALIVE   9
 #define SO_OOBINLINE   10
+#define SO_NO_CHECK    11
 #define SO_PRIORITY    12
 #define SO_LINGER      13
+#define SO_BSDCOMPAT   14
 #define SO_REUSEPORT   15
 #define SO_PASSCRED    16
 #define SO_RCVLOWAT    18
@@ -649,13 +653,19 @@ s64 sys_recvmmsg(int fd, struct uabi_mmsghdr *uheaders, u32 count, u32 flags,
 #define SO_SNDBUFFORCE 32
 #define SO_RCVBUFFORCE 33
 #define SO_TIMESTAMPNS 35
+#define SO_MARK        36
 #define SO_PROTOCOL    38
 #define SO_DOMAIN      39
+#define SO_BUSY_POLL   46
+#define SO_NAPI_ID     56
+#define SO_PREFER_BUSY 69
+#define SO_BUSY_BUDGET 70
 
 #define TIMESTAMPS (1UL << SO_TIMESTAMP | 1UL << SO_TIMESTAMPNS) /* one of them at most */
 #define BOOLEAN_OPTIONS                                                                                      \
     (1UL << SO_DEBUG | 1UL << SO_REUSEADDR | 1UL << SO_DONTROUTE | 1UL << SO_BROADCAST |                     \
-     1UL << SO_KEEPALIVE | 1UL << SO_OOBINLINE | 1UL << SO_REUSEPORT | 1UL << SO_PASSCRED | TIMESTAMPS)
+     1UL << SO_KEEPALIVE | 1UL << SO_OOBINLINE | 1UL << SO_NO_CHECK | 1UL << SO_REUSEPORT |                  \
+     1UL << SO_PASSCRED | TIMESTAMPS)
 #define RECEIVE_BUFFER_MIN 2304u
 #define SEND_BUFFER_MIN    4608u
 #define BUFFER_MAX         425984u /* twice net.core.wmem_max */
@@ -675,8 +685,16 @@ static int get_number(u32 number, void *value, u32 *len)
     return 0;
 }
 
+/* Only the family that has credentials passes them. */
+static bool foreign(const struct socket *s, int option)
+{
+    return option == SO_PASSCRED && s->family != AF_UNIX && s->family != AF_NETLINK;
+}
+
 static int get_common(struct socket *s, int option, void *value, u32 *len)
 {
+    if (foreign(s, option))
+        return -EOPNOTSUPP;
     if (option > 0 && option < 64 && (BOOLEAN_OPTIONS >> option & 1))
         return get_number(socket_flag(s, option), value, len);
     switch (option) {
@@ -688,7 +706,15 @@ static int get_common(struct socket *s, int option, void *value, u32 *len)
         return get_number(s->protocol, value, len);
     case SO_ERROR:
     case SO_ACCEPTCONN:
+    case SO_BSDCOMPAT:
+    case SO_NAPI_ID:
         return get_number(0, value, len);
+    case SO_MARK:
+        return get_number(s->mark, value, len);
+    case SO_BUSY_POLL:
+        return get_number(s->busy_poll_us, value, len);
+    case SO_PREFER_BUSY:
+        return get_number(s->prefer_busy_poll, value, len);
     case SO_PRIORITY:
         return get_number(s->priority, value, len);
     case SO_SNDBUF:
@@ -744,6 +770,8 @@ static int set_buffer(u32 *bytes, u32 number, u32 least)
 static int set_common(struct socket *s, int option, const void *value, u32 len)
 {
     u32 number;
+    if (foreign(s, option))
+        return -EOPNOTSUPP;
     if (option == SO_RCVTIMEO || option == SO_SNDTIMEO)
         return set_timeout(option == SO_RCVTIMEO ? &s->receive_timeout_ns : &s->send_timeout_ns, value, len);
     if (len < sizeof(number))
@@ -766,6 +794,19 @@ static int set_common(struct socket *s, int option, const void *value, u32 len)
     case SO_PRIORITY:
         __atomic_store_n(&s->priority, number, __ATOMIC_RELAXED);
         return 0;
+    case SO_MARK:
+        __atomic_store_n(&s->mark, number, __ATOMIC_RELAXED);
+        return 0;
+    case SO_BUSY_POLL:
+        if ((s32)number < 0)
+            return -EINVAL;
+        __atomic_store_n(&s->busy_poll_us, number, __ATOMIC_RELAXED);
+        return 0;
+    case SO_PREFER_BUSY:
+        __atomic_store_n(&s->prefer_busy_poll, !!number, __ATOMIC_RELAXED);
+        return 0;
+    case SO_BSDCOMPAT:
+    case SO_BUSY_BUDGET:
     case SO_RCVLOWAT:
         return 0;
     }
