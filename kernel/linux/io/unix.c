@@ -61,7 +61,8 @@ struct unix_socket {
     enum state state;
     struct unix_socket *peer; /* one reference. Datagram sockets: where send() goes */
     bool receive_shut, send_shut, closed;
-    int error; /* SO_ERROR */
+    bool has_credentials; /* SO_PEERCRED: of whom connected, listened, or made the pair */
+    int error;            /* SO_ERROR */
     struct list inbox;
     u32 inbox_bytes, inbox_count; /* bytes is read without the lock, too */
     struct socket_address name;
@@ -185,6 +186,7 @@ static int unix_create_pair(u32 type, u32 protocol, struct socket *out[2])
         return -ENOMEM;
     }
     a->state = b->state = CONNECTED;
+    a->has_credentials = b->has_credentials = true;
     a->peer = b;
     b->peer = a;
     a->refs = b->refs = 2;
@@ -341,6 +343,16 @@ static int make_path(const char *name, struct inode **inode)
     return 0;
 }
 
+static bool path_exists(const char *name)
+{
+    struct vfs_path path, cwd = process_cwd();
+    int err = vfs_lookup(cwd, name, VFS_NOFOLLOW, &path);
+    vfs_path_put(cwd);
+    if (!err)
+        vfs_path_put(path);
+    return !err;
+}
+
 /* An abstract name of five hexadecimal digits (unix(7), autobind). names_lock held. */
 static int autobind(struct socket_address *a)
 {
@@ -389,11 +401,11 @@ static int unix_bind(struct socket *base, const struct socket_address *a)
     int err = check_address(a);
     if (err)
         return err;
-    if (s->name.len > sizeof(u16))
-        return -EINVAL;
     if (is_abstract(a))
-        return set_name(s, a, NULL);
+        return s->name.len > sizeof(u16) ? -EINVAL : set_name(s, a, NULL);
     path_of(a, name);
+    if (s->name.len > sizeof(u16)) /* what is in the way comes first, as on Linux */
+        return path_exists(name) ? -EADDRINUSE : -EINVAL;
     err = make_path(name, &inode);
     if (err)
         return err;
@@ -440,6 +452,7 @@ static int unix_listen(struct socket *base, int backlog)
         err = -EINVAL;
     } else {
         s->state = LISTENING;
+        s->has_credentials = true;
         s->backlog_max = (u32)backlog > BACKLOG_MAX ? BACKLOG_MAX : backlog;
     }
     mutex_unlock(&s->lock);
@@ -465,6 +478,7 @@ static int join(struct unix_socket *s, struct unix_socket *far)
         err = s->state == CONNECTED ? -EISCONN : -EINVAL;
     } else {
         s->state = far->state = CONNECTED;
+        s->has_credentials = far->has_credentials = true;
         s->peer = far;
         far->peer = s;
         unix_get(s);
@@ -518,13 +532,15 @@ static int unix_connect(struct socket *base, const struct socket_address *a, u32
         return -EINVAL;
     if (is_datagram(s) && a->family == AF_UNSPEC)
         return connect_datagram(s, NULL);
-    if (__atomic_load_n(&s->state, __ATOMIC_RELAXED) == CONNECTED && !is_datagram(s))
-        return -EISCONN;
     int err = find_socket(a, base->type, &target);
     if (err)
         return err;
     if (is_datagram(s))
         return connect_datagram(s, target);
+    if (__atomic_load_n(&s->state, __ATOMIC_RELAXED) == CONNECTED) {
+        unix_put(target);
+        return -EISCONN;
+    }
     struct unix_socket *far = unix_new(base->type);
     err = far ? connect_stream(s, target, far, flags) : -ENOMEM;
     if (err && far)
@@ -619,7 +635,9 @@ static int check_credentials(const u8 *data, size_t len)
     if (len != sizeof(c))
         return -EINVAL;
     memcpy(&c, data, sizeof(c));
-    return c.pid == PID && !c.uid && !c.gid ? 0 : -EPERM;
+    if (c.pid != PID)
+        return -ESRCH; /* who has all rights may say another process's, if there is one */
+    return !c.uid && !c.gid ? 0 : -EPERM;
 }
 
 /* What the sender gives along with p. */
@@ -668,8 +686,11 @@ static void give_extras(struct unix_socket *s, struct socket_message *m, struct 
                         struct file **rights, u32 count)
 {
     static const struct credentials creds = {.pid = PID};
-    if (m->address)
+    if (m->address) {
         *m->address = p->from;
+        if (p->from.len <= sizeof(u16)) /* it has no name */
+            m->address->len = 0;
+    }
     if (m->reply && socket_flag(&s->base, SO_PASSCRED))
         socket_control_put(m->reply, SOL_SOCKET, SCM_CREDENTIALS, &creds, sizeof(creds));
     if (m->reply && count)
@@ -706,7 +727,7 @@ static int wait_for_room(struct unix_socket *s, struct unix_socket *to, u32 byte
     int err = 0;
     for (;;) {
         if (to->closed || to->receive_shut)
-            return is_datagram(to) ? -ECONNREFUSED : -EPIPE;
+            return is_datagram(to) && to->closed ? -ECONNREFUSED : -EPIPE;
         if (has_room(to, s, bytes))
             return 0;
         if (err)
@@ -805,6 +826,20 @@ static bool accepts_from(struct unix_socket *to, struct unix_socket *s)
     return ok;
 }
 
+/* A datagram socket's peer is closed: it has none any more, as the error tells. */
+static void leave_peer(struct unix_socket *s, struct unix_socket *peer)
+{
+    mutex_lock(&s->lock);
+    bool mine = s->peer == peer;
+    if (mine) {
+        s->peer = NULL;
+        s->state = FRESH;
+    }
+    mutex_unlock(&s->lock);
+    if (mine)
+        unix_put(peer);
+}
+
 static ssize_t unix_send(struct socket *base, struct socket_message *m)
 {
     struct unix_socket *s = unix_of(base), *to;
@@ -820,6 +855,8 @@ static ssize_t unix_send(struct socket *base, struct socket_message *m)
         n = -EMSGSIZE;
     else
         n = accepts_from(to, s) ? send_packet(s, to, m, m->it->left, true, deadline) : -EPERM;
+    if (n == -ECONNREFUSED)
+        leave_peer(s, to);
     unix_put(to);
     return n;
 }
@@ -831,7 +868,8 @@ static int wait_for_packet(struct unix_socket *s, u32 flags, u64 deadline_ns)
 {
     int err = 0;
     for (;;) {
-        if (!list_empty(&s->inbox))
+        bool any = !list_empty(&s->inbox);
+        if (any && (is_stream(s) || !s->error))
             return 1;
         if (s->error) {
             err = -s->error;
@@ -839,7 +877,7 @@ static int wait_for_packet(struct unix_socket *s, u32 flags, u64 deadline_ns)
             return err;
         }
         if (s->receive_shut)
-            return 0;
+            return is_datagram(s) && flags & SOCKET_DONTWAIT ? -EAGAIN : 0;
         if (s->state != CONNECTED && !is_datagram(s))
             return is_stream(s) && s->state == FRESH ? -EINVAL : -ENOTCONN;
         if (err)
@@ -907,8 +945,6 @@ static ssize_t receive_packet(struct unix_socket *s, struct socket_message *m, u
     }
     if (copied < len)
         m->out_flags |= SOCKET_TRUNC;
-    else if (s->base.type == SOCK_SEQPACKET)
-        m->out_flags |= SOCKET_EOR;
     return fault ? -EFAULT : m->flags & SOCKET_TRUNC ? (ssize_t)len : copied;
 }
 
@@ -921,8 +957,8 @@ struct stream_copy {
 };
 
 /*
- * Copies from the packets of a stream. Stops before a packet that has descriptors once anything was copied,
- * and after it: they belong to its bytes. lock held.
+ * Copies from the packets of a stream. Stops behind one that has descriptors: what follows is for another
+ * call. lock held.
  */
 static void copy_stream(struct unix_socket *s, struct socket_message *m, struct stream_copy *c)
 {
@@ -932,8 +968,6 @@ static void copy_stream(struct unix_socket *s, struct socket_message *m, struct 
     {
         if (!m->it->left || c->stop)
             return;
-        if (p->rights_count && c->done)
-            break;
         u32 n = MIN(p->len - p->taken, m->it->left);
         c->fault = iov_to(m->it, p->data + p->taken, n) != n;
         if (c->fault)
@@ -975,6 +1009,9 @@ static ssize_t receive_stream(struct unix_socket *s, struct socket_message *m, u
         free_rights(c.rights, c.rights_count);
         return c.done;
     }
+    if (!there && m->reply && socket_flag(&s->base, SO_PASSCRED)) /* the end is nobody's */
+        socket_control_put(m->reply, SOL_SOCKET, SCM_CREDENTIALS, &(struct credentials){0},
+                           sizeof(struct credentials));
     return c.fault ? -EFAULT : MIN(there, 0);
 }
 
@@ -983,7 +1020,7 @@ static ssize_t unix_receive(struct socket *base, struct socket_message *m)
     struct unix_socket *s = unix_of(base);
     u64 deadline = socket_deadline(base->receive_timeout_ns);
     if (m->flags & SOCKET_OOB)
-        return -EOPNOTSUPP;
+        return is_stream(s) ? -EINVAL : -EOPNOTSUPP; /* there is none */
     return is_stream(s) ? receive_stream(s, m, deadline) : receive_packet(s, m, deadline);
 }
 
@@ -1030,13 +1067,13 @@ static int unix_get_option(struct socket *base, int level, int option, void *val
     if (level != SOL_SOCKET)
         return -EOPNOTSUPP;
     mutex_lock(&s->lock);
-    bool connected = s->peer != NULL;
+    bool known = s->has_credentials;
     number = option == SO_ACCEPTCONN ? s->state == LISTENING : s->error;
     if (option == SO_ERROR)
         s->error = 0;
     mutex_unlock(&s->lock);
     if (option == SO_PEERCRED) {
-        if (!connected)
+        if (!known)
             creds = (struct credentials){0, ~0u, ~0u};
         *len = MIN(*len, (u32)sizeof(creds));
         memcpy(value, &creds, *len);
