@@ -17,6 +17,7 @@
 #include "net/delack.h"
 #include "net/flow.h"
 #include "net/hold.h"
+#include "net/member.h"
 #include "net/net.h"
 #include "net/recovery.h"
 #include "net/transmit.h"
@@ -186,6 +187,7 @@ void core_init(void)
     flow_multiplier = random_u64() | 1;
     core_enter();
     lwip_init();
+    member_init();
     core_leave();
 }
 

@@ -98,9 +98,12 @@ struct inet_socket {
     u64 identity; /* changes with whatever its datagrams' headers depend on (template.h) */
     u64 applied;  /* base.flags as the control block has them (udp.c) */
     bool v6only;
-    u32 multicast_address;     /* IP_MULTICAST_IF: what getsockopt() tells */
-    u32 segment_max;           /* TCP_MAXSEG; 0: nobody said */
-    s32 options[INET_OPTIONS]; /* as option_table of options.c says */
+    bool bound_port, bound_address; /* by bind(): they outlive a connection (UDP) */
+    u32 multicast_address;          /* IP_MULTICAST_IF: what getsockopt() tells */
+    u8 multicast_interface;         /* the index that it means; 0: the usual one */
+    struct membership *memberships; /* member.h */
+    u32 segment_max;                /* TCP_MAXSEG; 0: nobody said */
+    s32 options[INET_OPTIONS];      /* as option_table of options.c says */
 };
 
 static inline struct inet_socket *inet_of(struct socket *s)
@@ -180,6 +183,5 @@ int tcp_info(const struct inet_socket *s, void *value, u32 *len); /* TCP_INFO. c
 u32 tcp_state_number(u32 state);                                  /* Linux's (tcp_states.h), by lwIP's */
 void tcp_apply_options(struct inet_socket *s);
 void udp_apply_options(struct inet_socket *s);
-int udp_membership(struct inet_socket *s, int level, int option, const void *value, u32 len);
 
 #endif

@@ -1,5 +1,6 @@
 /* Options of TCP and UDP sockets: ip(7), ipv6(7), tcp(7), udp(7). */
 #include "lwip/netif.h"
+#include "net/member.h"
 #include "net/template.h"
 
 #define IPV6_V6ONLY_OPTION 26
@@ -9,6 +10,7 @@
 #define FIN_TIMEOUT        60  /* seconds: ip-sysctl, tcp_fin_timeout */
 #define FIN_TIMEOUT_MAX    120 /* seconds */
 #define IPV6_MTU_MIN       1280
+#define IPV4_MTU_MAX       0xffffu
 #define WINDOW_CLAMP_MIN   1152 /* half of the least receive buffer */
 
 /* What setsockopt() makes of a number. */
@@ -143,7 +145,8 @@ static int no_option(const struct inet_socket *s, int level)
 static int give_mtu(struct inet_socket *s, bool v6, void *value, u32 *len)
 {
     bool there = s->state == S_ESTABLISHED && IP_IS_V6(&s->remote) == v6;
-    return there ? give_number(inet_mtu(&s->remote), value, len) : -ENOTCONN;
+    u32 mtu = there ? inet_mtu(&s->remote) : 0;
+    return there ? give_number(v6 ? mtu : MIN(mtu, IPV4_MTU_MAX), value, len) : -ENOTCONN;
 }
 
 static int give_segment_max(struct inet_socket *s, void *value, u32 *len)
@@ -274,17 +277,22 @@ static int set_number(struct inet_socket *s, int i, s32 number)
 /* An address of ours; struct ip_mreq, struct ip_mreqn: the address is the second. */
 static int set_multicast_interface(struct inet_socket *s, const u8 *value, u32 len)
 {
-    ip_addr_t ip = {0};
+    struct netif *netif, *found = NULL;
     u32 address = 0, index = 0;
     if (s->base.type == SOCK_STREAM || len < 4)
         return -EINVAL;
     memcpy(&address, value + (len >= 8 ? 4 : 0), sizeof(address));
     if (len >= 12)
         memcpy(&index, value + 8, sizeof(index));
-    ip_addr_set_ip4_u32_val(ip, address);
-    if ((index && (index > 255 || !netif_get_by_index(index))) || (!index && address && !inet_ours(&ip)))
+    NETIF_FOREACH(netif)
+    {
+        if (index ? netif_get_index(netif) == index : address && netif_ip4_addr(netif)->addr == address)
+            found = netif;
+    }
+    if ((index || address) && !found)
         return -EADDRNOTAVAIL;
     s->multicast_address = address;
+    s->multicast_interface = found ? netif_get_index(found) : 0;
     return 0;
 }
 
@@ -313,8 +321,6 @@ static int set_congestion(const char *name, u32 len)
 
 static int set_special(struct inet_socket *s, int level, int option, const void *value, u32 len, s32 number)
 {
-    bool member = (level == LEVEL_IP && (option == 35 || option == 36)) ||
-                  (level == LEVEL_IPV6 && (option == 20 || option == 21));
     bool stream = s->base.type == SOCK_STREAM, whole = len >= sizeof(number);
     if (level == LINUX_SOL_SOCKET && option == LINUX_SO_KEEPALIVE && whole)
         return set_keepalive(s, number);
@@ -330,8 +336,8 @@ static int set_special(struct inet_socket *s, int level, int option, const void 
         return whole ? set_v6only(s, number) : -EINVAL;
     if (level == LEVEL_IPV6 && option == 24 && s->base.family == AF_INET6) /* IPV6_MTU: ours is the path's */
         return !whole || (number && number < IPV6_MTU_MIN) ? -EINVAL : 0;
-    if (member)
-        return stream ? -EPROTO : udp_membership(s, level, option, value, len);
+    if (member_is(level, option))
+        return stream ? -EPROTO : member_change(s, level, option, value, len);
     if (level == LEVEL_IP && option == 32)
         return set_multicast_interface(s, value, len);
     if (level == LEVEL_TCP && stream && option == TCP_MAXSEG)

@@ -1,18 +1,26 @@
 /* SOCK_DGRAM: UDP (udp(7)), over lwIP's udp_pcb. */
-#include "lwip/igmp.h"
-#include "lwip/mld6.h"
 #include "lwip/netif.h"
 #include "net/ancillary.h"
 #include "net/loopback.h"
+#include "net/member.h"
 #include "net/share.h"
 #include "net/template.h"
 
 #define DATAGRAM_MAX 65507u
 
+/* Is what lwIP gives to all sockets of a port for s? */
+static bool wanted(const struct inet_socket *s, const struct udp_pcb *pcb, const ip_addr_t *from, u16 port)
+{
+    const ip_addr_t *to = ip_current_dest_addr();
+    if (pcb->flags & UDP_FLAGS_CONNECTED && (pcb->remote_port != port || !ip_addr_cmp(&pcb->remote_ip, from)))
+        return false;
+    return !ip_addr_ismulticast(to) || member_takes(s, to);
+}
+
 static void on_datagram(void *arg, struct udp_pcb *pcb, struct pbuf *p, const ip_addr_t *from, u16_t port)
 {
     struct inet_socket *s = arg;
-    if (datagram_arrived(s, p, from, port))
+    if (wanted(s, pcb, from, port) && datagram_arrived(s, p, from, port))
         loopback_arrived(s, p, from, port);
     else
         pbuf_free(p);
@@ -35,7 +43,10 @@ static void apply_hops(struct inet_socket *s, bool v6)
     pcb->ttl = v6 ? inet_option(s, LEVEL_IPV6, 16) : inet_option(s, LEVEL_IP, 2);
     pcb->tos = v6 ? inet_option(s, LEVEL_IPV6, 67) : inet_option(s, LEVEL_IP, 1);
     udp_set_multicast_ttl(pcb, v6 ? inet_option(s, LEVEL_IPV6, 18) : inet_option(s, LEVEL_IP, 33));
-    if (v6 ? inet_option(s, LEVEL_IPV6, 19) : inet_option(s, LEVEL_IP, 34))
+    struct netif *way = netif_get_by_index(v6 ? inet_option(s, LEVEL_IPV6, 17) : s->multicast_interface);
+    pcb->mcast_ifindex = way ? netif_get_index(way) : NETIF_NO_INDEX;
+    bool comes_back = way && !(way->flags & NETIF_FLAG_BROADCAST); /* the loopback interface, by itself */
+    if (!comes_back && (v6 ? inet_option(s, LEVEL_IPV6, 19) : inet_option(s, LEVEL_IP, 34)))
         udp_set_flags(pcb, UDP_FLAGS_MULTICAST_LOOP);
     else
         udp_clear_flags(pcb, UDP_FLAGS_MULTICAST_LOOP);
@@ -100,12 +111,14 @@ static int bind_locked(struct inet_socket *s, ip_addr_t *ip, u16 port)
 /* An ephemeral port for a socket that has none. core held. */
 static int bind_any(struct inet_socket *s)
 {
-    ip_addr_t any = {0};
+    ip_addr_t ip = {0};
     if (s->udp && s->udp->local_port)
         return 0;
-    if (s->base.family == AF_INET6)
-        IP_SET_TYPE_VAL(any, IPADDR_TYPE_V6);
-    return bind_locked(s, &any, 0);
+    if (s->bound_address)
+        ip = s->local;
+    else if (s->base.family == AF_INET6)
+        IP_SET_TYPE_VAL(ip, IPADDR_TYPE_V6);
+    return bind_locked(s, &ip, 0);
 }
 
 static int udp_bind_op(struct socket *base, const struct socket_address *a)
@@ -117,7 +130,12 @@ static int udp_bind_op(struct socket *base, const struct socket_address *a)
     if (err)
         return err == -ENETUNREACH ? -EINVAL : err;
     core_enter();
+    bool anywhere = ip_addr_isany(&ip);
     err = bind_locked(s, &ip, port);
+    if (!err) {
+        s->bound_port = port;
+        s->bound_address = !anywhere;
+    }
     core_leave();
     return err;
 }
@@ -130,14 +148,39 @@ static void prepare_target(ip_addr_t *ip)
         netif_wait_address();
 }
 
+/* The wildcard address that s has when it is bound to none. */
+static ip_addr_t anywhere(const struct inet_socket *s)
+{
+    ip_addr_t any = {0};
+    if (s->base.family == AF_INET6 && s->v6only)
+        IP_SET_TYPE_VAL(any, IPADDR_TYPE_V6);
+    else if (s->base.family == AF_INET6)
+        any = (ip_addr_t)IPADDR_ANY_TYPE_INIT;
+    return any;
+}
+
+/* Only what bind() said stays: a port that was given out is free again. core held. */
+static void disconnect_locked(struct inet_socket *s)
+{
+    udp_disconnect(s->udp);
+    template_renew(s);
+    datagram_forget_port(s->udp->local_port);
+    if (!s->bound_address)
+        s->udp->local_ip = anywhere(s);
+    if (s->bound_port)
+        return;
+    s->local = s->udp->local_ip;
+    s->local_port = 0;
+    datagram_forget(s);
+    udp_remove(s->udp);
+    s->udp = NULL;
+}
+
 static int disconnect(struct inet_socket *s)
 {
     core_enter();
-    if (s->udp) {
-        udp_disconnect(s->udp);
-        template_renew(s);
-        datagram_forget_port(s->udp->local_port);
-    }
+    if (s->udp && s->state == S_ESTABLISHED)
+        disconnect_locked(s);
     s->state = S_FRESH;
     s->remote_port = 0;
     core_leave();
@@ -555,36 +598,13 @@ static void udp_release_op(struct socket *base)
     struct inet_socket *s = inet_of(base);
     core_enter();
     datagram_forget(s);
+    member_leave_all(s);
     if (s->udp)
         udp_remove(s->udp);
     s->udp = NULL;
     core_leave();
     datagram_drop_all(s);
     inet_free(s);
-}
-
-/* struct ip_mreq, ip_mreqn: group, interface; struct ipv6_mreq: group, index. */
-int udp_membership(struct inet_socket *s, int level, int option, const void *value, u32 len)
-{
-    bool v6 = level == 41, join = option == 35 || option == 20;
-    struct netif *netif = netif_default;
-    ip6_addr_t group6 = {0};
-    ip4_addr_t group4;
-    if (len < (v6 ? 20 : 8))
-        return -EINVAL;
-    if (!netif)
-        return -ENODEV;
-    if (v6) {
-        memcpy(group6.addr, value, 16);
-        if (!ip6_addr_ismulticast(&group6))
-            return -EINVAL;
-        return inet_errno(join ? mld6_joingroup_netif(netif, &group6)
-                               : mld6_leavegroup_netif(netif, &group6));
-    }
-    memcpy(&group4, value, 4);
-    if (!ip4_addr_ismulticast(&group4))
-        return -EINVAL;
-    return inet_errno(join ? igmp_joingroup_netif(netif, &group4) : igmp_leavegroup_netif(netif, &group4));
 }
 
 const struct socket_ops udp_ops = {

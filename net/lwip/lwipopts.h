@@ -78,6 +78,7 @@
 #define TCP_DEFAULT_LISTEN_BACKLOG 128
 #define TCP_OVERSIZE               TCP_MSS
 #define SO_REUSE                   1
+#define SO_REUSE_RXTOALL           1 /* broadcasts, and what comes to groups, are for all who share the port */
 /* Ports for those who ask for any: from where Linux's begin. */
 #define TCP_LOCAL_PORT_RANGE_START        0x8000
 #define TCP_LOCAL_PORT_RANGE_END          0xffff
