@@ -188,9 +188,10 @@ static JNIEnv *create_jvm(struct launch *l, JavaVM **vm)
 /* A Java exception is pending, or a method of the class library is not there: nothing sensible can follow. */
 static void check(JNIEnv *env, const void *result, const char *what)
 {
-    if (result)
+    bool thrown = (*env)->ExceptionCheck(env); /* asked in any case: -Xcheck:jni wants that after each call */
+    if (result && !thrown)
         return;
-    if ((*env)->ExceptionCheck(env))
+    if (thrown)
         (*env)->ExceptionDescribe(env);
     fail("this JDK's class library has no usable %s", what);
 }
@@ -215,6 +216,7 @@ static jstring platform_string(JNIEnv *env, jclass helper, const char *s)
     check(env, bytes, "byte array");
     (*env)->SetByteArrayRegion(env, bytes, 0, len, (const jbyte *)s);
     jstring string = (*env)->CallStaticObjectMethod(env, helper, make, JNI_TRUE, bytes);
+    check(env, string, "argument");
     (*env)->DeleteLocalRef(env, bytes);
     return string;
 }
@@ -310,7 +312,7 @@ static void *run_java(void *arg)
     check(env, helper, "sun.launcher.LauncherHelper");
     if (!show_print(&l->show, env, helper) && !(*env)->ExceptionCheck(env)) {
         jclass main_class = load_main(env, helper, &l->conf);
-        if (main_class)
+        if (!(*env)->ExceptionCheck(env) && main_class)
             call_main(env, helper, main_class, string_array(env, helper, l->args));
         l->status = !main_class;
     }
