@@ -97,6 +97,7 @@
 /* Checksums are per interface: what the device does is left to it. */
 #define LWIP_CHECKSUM_CTRL_PER_NETIF 1
 #define LWIP_CHECKSUM_ON_COPY        0
+#define LWIP_INLINE_IP_CHKSUM        1
 
 #define LWIP_STATS             1
 #define LWIP_STATS_DISPLAY     0

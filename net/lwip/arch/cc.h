@@ -25,6 +25,9 @@
 #define SZT_F "zu"
 
 #define BYTE_ORDER LITTLE_ENDIAN
+/* One instruction each, where lwIP would call a function. */
+#define lwip_htons(x) __builtin_bswap16(x)
+#define lwip_htonl(x) __builtin_bswap32(x)
 
 #define LWIP_PLATFORM_DIAG(args)   log_debug args
 #define LWIP_PLATFORM_ASSERT(text) panic("lwIP: %s", text)
