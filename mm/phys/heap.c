@@ -28,10 +28,8 @@ static u32 class_of(size_t size)
     return size <= class_size[full - 1] ? full - 1 : full;
 }
 
-static u32 magazine_limit(u32 class)
-{
-    return MIN(32, MAX(4, PAGE_SIZE / class_size[class]));
-}
+/* Pieces that a magazine holds at most: a frame's worth, 4 to 32. */
+static const u8 magazine_limit[HEAP_CLASSES] = {32, 32, 32, 32, 32, 32, 21, 16, 10, 8, 5, 4, 4, 4};
 
 static struct page *slab_of(void *piece)
 {
@@ -144,29 +142,32 @@ static void *magazine_pop(u32 class)
     return piece;
 }
 
-/* Puts a chain of count pieces on this CPU's magazine. Whatever exceeds its limit comes back as a chain. */
-static void *magazine_push(u32 class, void *chain, u32 count)
+/* Half of what a full magazine may hold stays, the rest comes off as a chain. Preemption off. */
+static __attribute__((noinline)) void *magazine_halve(struct magazine *m, u32 class)
+{
+    u32 keep = magazine_limit[class] / 2;
+    void **last = m->head, *rest;
+    for (u32 i = 1; i < keep; i++)
+        last = *last;
+    rest = *last;
+    *last = NULL;
+    m->count = keep;
+    return rest;
+}
+
+/* Puts the pieces from first to last, count of them, on this CPU's magazine. Whatever exceeds its limit comes
+ * back as a chain. */
+static inline void *magazine_push(u32 class, void *first, void **last, u32 count)
 {
     void *rest = NULL;
     preempt_disable();
     struct mm_cpu *c = this_cpu()->mm;
     struct magazine *m = &c->magazines[class];
-    while (chain) {
-        void **piece = chain;
-        chain = *piece;
-        *piece = m->head;
-        m->head = piece;
-    }
+    *last = m->head;
+    m->head = first;
     m->count += count;
-    if (m->count > magazine_limit(class)) {
-        u32 keep = magazine_limit(class) / 2;
-        void **last = m->head;
-        for (u32 i = 1; i < keep; i++)
-            last = *last;
-        rest = *last;
-        *last = NULL;
-        m->count = keep;
-    }
+    if (unlikely(m->count > magazine_limit[class]))
+        rest = magazine_halve(m, class);
     preempt_enable();
     return rest;
 }
@@ -177,10 +178,12 @@ static void *class_alloc(u32 class)
     if (likely(piece))
         return piece;
     u32 count;
-    void **chain = class_take(class, magazine_limit(class) / 2, &count);
-    if (!chain)
-        return NULL;
-    void *rest = *chain ? magazine_push(class, *chain, count - 1) : NULL;
+    void **chain = class_take(class, magazine_limit[class] / 2, &count), **last = chain;
+    if (!chain || !*chain)
+        return chain;
+    while (*last)
+        last = *last;
+    void *rest = magazine_push(class, *chain, last, count - 1);
     if (rest)
         class_give(class, rest);
     return chain;
@@ -225,8 +228,7 @@ void kfree(void *p)
         return;
     }
     u32 class = page->slab_class - 1;
-    *(void **)p = NULL;
-    void *rest = magazine_push(class, p, 1);
+    void *rest = magazine_push(class, p, p, 1);
     if (rest)
         class_give(class, rest);
 }
