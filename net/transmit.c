@@ -21,6 +21,7 @@
 #define LARGE_MAX   65000u
 #define FLOWS       256u
 #define FLOW_PAUSE  (100 * NSEC_PER_MSEC) /* frames of before it have long been received */
+#define PENDING     (1u << NET_PAIRS_MAX)
 
 /* All flows of one hash. */
 struct flow {
@@ -53,7 +54,7 @@ static struct frame *done; /* atomic stack: finished, pushed by anyone, taken as
 static struct frame *unused, *pending; /* pending: may still grow */
 static u32 frame_count, pending_len;
 static u32 in_device[NET_PAIRS_MAX]; /* frames that refer to lwIP's buffers and have not come back */
-static u32 unflushed;                /* queues, a bit each */
+u32 transmit_untold;                 /* queues, a bit each; PENDING: a frame may still grow */
 static struct waiting {
     struct frame *first, *last; /* by `next` */
 } waiting[NET_PAIRS_MAX];       /* found their queue full; at most all frames there are */
@@ -99,10 +100,20 @@ static void take_done(void)
     }
 }
 
+/* There are no more frames to be had, but some may lie in queues that nothing was sent to since. */
+static __attribute__((noinline)) void collect(void)
+{
+    for (u32 i = 0; i < device->pairs; i++)
+        net_reclaim(device, i);
+    take_done();
+}
+
 static struct frame *get(void)
 {
     if (!unused)
         take_done();
+    if (unlikely(!unused && frame_count >= POOL_MAX))
+        collect();
     struct frame *f = unused;
     if (f) {
         unused = f->next;
@@ -264,7 +275,7 @@ static int hand_over(struct frame *f)
     int err = net_send(device, queue, &f->tx, true);
     if (!err) {
         counters.frames++;
-        unflushed |= 1u << queue;
+        transmit_untold |= 1u << queue;
     } else if (err != -ENOBUFS) {
         release(f);
     }
@@ -350,6 +361,7 @@ static bool join(struct pbuf *p, const struct segment *s, u32 tso, u64 now)
         add(f, f->bytes, s->headers);
         f->tx.offload.gso_size = s->payload;
         pending = f;
+        transmit_untold |= PENDING;
         pending_len = s->headers;
     }
     refer(pending, p, s->headers);
@@ -430,20 +442,20 @@ err_t transmit_datagram(struct pbuf *p, u32 transport, u64 now)
     return ERR_OK;
 }
 
-void transmit_flush(void)
+void transmit_tell(void)
 {
-    if (!pending && !unflushed) /* at nearly every leaving of the core */
-        return;
     push_pending();
-    for (; unflushed; unflushed &= unflushed - 1)
-        net_flush(device, __builtin_ctz(unflushed));
+    u32 queues = transmit_untold & ~PENDING;
+    transmit_untold = 0;
+    for (; queues; queues &= queues - 1)
+        net_flush(device, __builtin_ctz(queues));
 }
 
 void transmit_reclaim(void)
 {
     for (u32 i = 0; device && i < device->pairs; i++)
         if (in_device[i])
-            net_flush(device, i);
+            net_reclaim(device, i);
     take_done();
 }
 

@@ -33,7 +33,14 @@ err_t transmit_frame(struct netif *netif, struct pbuf *p);
 err_t transmit_datagram(struct pbuf *p, u32 transport, u64 now_ns);
 /* A queue that was full has room: what waited for it goes. */
 void transmit_room(u32 queue);
-void transmit_flush(void);
+/* Tells the device of all that was handed to it. */
+static inline void transmit_flush(void)
+{
+    extern u32 transmit_untold; /* transmit.c's: not 0 when there is something to tell */
+    void transmit_tell(void);
+    if (transmit_untold) /* seldom: this is called whenever the core is left */
+        transmit_tell();
+}
 void transmit_reclaim(void);
 /* netif's checksum flags but for `received`, what received frames need not be checked for. */
 void transmit_checksums(struct netif *netif, bool received_checked);

@@ -87,13 +87,19 @@ static void net_on_received(struct vq *vq)
     event_set(&pair->event);
 }
 
-/* Where queues share an interrupt this is also called for lazy frames that the next net_send will collect. */
+/* Somebody waits for what the device sends: all but lazy frames, which the next net_send collects. */
+static bool tx_wanted(const struct net_pair *pair)
+{
+    return __atomic_load_n(&pair->tx.urgent, __ATOMIC_RELAXED) ||
+           __atomic_load_n(&pair->tx.want_room, __ATOMIC_RELAXED);
+}
+
+/* Where queues share an interrupt this is also called for lazy frames. */
 static void net_on_sent(struct vq *vq)
 {
     struct net_pair *pair = vq->owner;
     hush(vq);
-    if (!__atomic_load_n(&pair->tx.urgent, __ATOMIC_RELAXED) &&
-        !__atomic_load_n(&pair->tx.want_room, __ATOMIC_RELAXED))
+    if (!tx_wanted(pair))
         return;
     pair->tx.interrupts++;
     pair->tx.irq_cpus |= 1UL << cpu_id();
@@ -138,7 +144,7 @@ static void serve(struct net_pair *pair)
         any |= net_rx_service(pair);
         net_rx_refill(pair);
     } while (!vq_irq_on(pair->rx.vq));
-    if (vq_pending(pair->tx.vq) || __atomic_load_n(&pair->tx.want_room, __ATOMIC_RELAXED))
+    if (tx_wanted(pair))
         net_tx_service(pair);
     if (any && net->ops->batch_end)
         net->ops->batch_end(&net->public, pair->rx.index);

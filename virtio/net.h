@@ -126,8 +126,10 @@ void net_frame_put(struct net_buf *frame);
  */
 int net_send(struct net_device *dev, u32 queue, struct net_tx *tx, bool more);
 
-/* Tells the device what was queued with `more`, and calls `done` for what it has read. Threads. */
+/* Tells the device what was queued with `more`. Threads. */
 void net_flush(struct net_device *dev, u32 queue);
+/* Calls `done` for what the device has read. Threads. */
+void net_reclaim(struct net_device *dev, u32 queue);
 
 /* Of one pair. */
 struct net_stats {

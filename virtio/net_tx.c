@@ -129,11 +129,21 @@ void net_flush(struct net_device *dev, u32 queue)
     struct net_tx *finished = NULL, **tail = &finished;
     mutex_lock(&q->lock);
     bool notify = vq_kick_prepare(q->vq);
-    reclaim_ahead(q, &tail);
     arm(q, &tail);
     mutex_unlock(&q->lock);
     if (notify)
         q->vq->notify(q->vq);
+    call_done(finished);
+}
+
+void net_reclaim(struct net_device *dev, u32 queue)
+{
+    struct net_tx_queue *q = &container_of(dev, struct net, public)->pairs[queue].tx;
+    struct net_tx *finished = NULL, **tail = &finished;
+    mutex_lock(&q->lock);
+    reclaim_ahead(q, &tail);
+    arm(q, &tail);
+    mutex_unlock(&q->lock);
     call_done(finished);
 }
 

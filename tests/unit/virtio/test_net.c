@@ -253,7 +253,7 @@ static void *flusher_main(void *arg)
 {
     while (__atomic_load_n(&flushing, __ATOMIC_RELAXED))
         for (u32 i = 0; i < net_get(0)->pairs; i++)
-            net_flush(net_get(0), i);
+            net_reclaim(net_get(0), i);
     free(self);
     return NULL;
 }
