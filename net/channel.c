@@ -159,7 +159,10 @@ static void input_all(struct net_buf *frames, struct inet_socket *s)
             tcp_clear_flags(s->tcp, TF_ACK_DELAY);
             owed = true;
         }
-        netif_input_frame(frames);
+        if (s)
+            netif_input_segment(frames, &s->remote, &s->local);
+        else
+            netif_input_frame(frames);
         if (sent != lwip_stats.tcp.xmit)
             owed = false; /* whatever goes out acknowledges */
         frames = next;
@@ -225,9 +228,9 @@ bool channel_draining(const struct inet_socket *s)
 struct tcp_pcb *net_tcp_find(u16 remote_port, u16 local_port)
 {
     struct tcp_pcb *p = draining ? draining->tcp : NULL;
+    /* Its channel holds nothing but its segments. */
     bool same = p && p->remote_port == remote_port && p->local_port == local_port && p->state > LISTEN &&
-                p->state != TIME_WAIT && ip_addr_cmp(&p->remote_ip, ip_current_src_addr()) &&
-                ip_addr_cmp(&p->local_ip, ip_current_dest_addr());
+                p->state != TIME_WAIT;
     count(&counters.found, same);
     return same ? p : table_find(ip_current_dest_addr(), local_port, ip_current_src_addr(), remote_port);
 }

@@ -11,6 +11,7 @@
 #ifndef MOKA_NET_CORE_H
 #define MOKA_NET_CORE_H
 
+#include "lwip/ip_addr.h"
 #include "sched/waitq.h"
 
 void core_enter(void);
@@ -39,10 +40,14 @@ struct net_buf;
 struct netif;
 struct pbuf;
 void netif_input_frame(struct net_buf *frame);
+/* The same of one that channel.c found to be a whole TCP segment between these addresses, the second of them
+ * ours, and no SYN: lwIP's layers below TCP have nothing more to look at than IP's checksum. core held. */
+void netif_input_segment(struct net_buf *frame, const ip_addr_t *from, const ip_addr_t *to);
 /* Does an IPv4 frame off the device say that it comes from this machine? Any context. */
 bool netif_martian(const struct net_buf *frame);
-/* A pbuf of the frame's bytes, which it takes over. NULL: out of memory; the frame is gone. core held. */
-struct pbuf *netif_frame_pbuf(struct net_buf *frame);
+/* A pbuf of `len` of the frame's bytes, from the first piece's `skip`th on; takes the frame over. NULL: out
+ * of memory; the frame is gone. core held. */
+struct pbuf *netif_frame_pbuf(struct net_buf *frame, u32 skip, u32 len);
 /* The device's interface, or NULL. */
 struct netif *netif_device(void);
 struct seq;

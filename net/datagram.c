@@ -340,7 +340,8 @@ static void move(struct inet_socket *s, struct net_buf *frame)
     unhold(frame);
     frame->data = (u8 *)d.bytes;
     frame->len = frame->frame_len = d.len;
-    struct pbuf *p = loopback_frame(frame) ? loopback_pbuf(frame) : netif_frame_pbuf(frame);
+    struct pbuf *p =
+        loopback_frame(frame) ? loopback_pbuf(frame) : netif_frame_pbuf(frame, 0, frame->frame_len);
     count(&counters.moved);
     if (p && inet_append(s, p, &d.from, d.from_port, &arrival) == ERR_OK) {
         q->moved++;

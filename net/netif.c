@@ -14,7 +14,9 @@
 #include "lwip/prot/dhcp.h"
 #include "lwip/snmp.h"
 #include "net/channel.h"
+#include "net/checksum.h"
 #include "net/datagram.h"
+#include "net/flow.h"
 #include "net/table.h"
 #include "net/template.h"
 #include "net/transmit.h"
@@ -57,19 +59,21 @@ static void free_piece(struct pbuf *p)
     kfree(rx);
 }
 
-static struct pbuf *copy_frame(struct net_buf *frame)
+static struct pbuf *copy_frame(struct net_buf *frame, u32 skip, u32 len)
 {
-    struct pbuf *p = pbuf_alloc(PBUF_RAW, frame->frame_len, PBUF_RAM);
-    u16 at = 0;
-    for (struct net_buf *b = frame; p && b; b = b->next) {
-        pbuf_take_at(p, b->data, b->len, at);
-        at += b->len;
+    struct pbuf *p = pbuf_alloc(PBUF_RAW, len, PBUF_RAM);
+    u32 at = 0;
+    for (struct net_buf *b = frame; p && b && at < len; b = b->next) {
+        u32 n = MIN(b->len - skip, len - at);
+        memcpy((u8 *)p->payload + at, b->data + skip, n); /* PBUF_RAM is one piece */
+        at += n;
+        skip = 0;
     }
     net_frame_put(frame);
     return p;
 }
 
-static struct pbuf *piece_pbuf(struct net_buf *piece)
+static struct pbuf *piece_pbuf(struct net_buf *piece, u32 skip)
 {
     struct frame_rx *rx = kmalloc_raw(sizeof(*rx));
     if (!rx)
@@ -77,20 +81,21 @@ static struct pbuf *piece_pbuf(struct net_buf *piece)
     rx->piece = piece;
     rx->pbuf.custom_free_function = free_piece;
     held_bytes[piece->queue] += PIECE;
-    return pbuf_alloced_custom(PBUF_RAW, piece->len, PBUF_REF, &rx->pbuf, piece->data, piece->len);
+    return pbuf_alloced_custom(PBUF_RAW, piece->len - skip, PBUF_REF, &rx->pbuf, piece->data + skip,
+                               piece->len - skip);
 }
 
-struct pbuf *netif_frame_pbuf(struct net_buf *frame)
+struct pbuf *netif_frame_pbuf(struct net_buf *frame, u32 skip, u32 len)
 {
     struct pbuf *whole = NULL;
-    if (frame->frame_len <= SMALL_FRAME || held_bytes[frame->queue] + frame->pieces * PIECE > held_max) {
+    if (len <= SMALL_FRAME || held_bytes[frame->queue] + frame->pieces * PIECE > held_max) {
         received.copied++;
-        return copy_frame(frame);
+        return copy_frame(frame, skip, len);
     }
     received.by_reference++;
     while (frame) {
         struct net_buf *next = frame->next;
-        struct pbuf *p = piece_pbuf(frame);
+        struct pbuf *p = piece_pbuf(frame, skip);
         if (!p) {
             net_frame_put(frame);
             if (whole)
@@ -102,7 +107,10 @@ struct pbuf *netif_frame_pbuf(struct net_buf *frame)
         else
             whole = p;
         frame = next;
+        skip = 0;
     }
+    if (whole->tot_len > len)
+        pbuf_realloc(whole, len);
     return whole;
 }
 
@@ -174,18 +182,57 @@ struct netif *netif_device(void)
     return device ? &interface : NULL;
 }
 
+/* lwIP is about to see bytes of this frame. */
+static void note_offloads(const struct net_buf *frame)
+{
+    bool checked = frame->offload.flags & (NET_NEEDS_CSUM | NET_CSUM_VALID);
+    received.large += frame->offload.gso_type != NET_GSO_NONE;
+    received.checked += checked;
+    transmit_checksums(&interface, checked);
+}
+
 void netif_input_frame(struct net_buf *frame)
 {
     make_way(frame);
     make_room(frame);
-    bool checked = frame->offload.flags & (NET_NEEDS_CSUM | NET_CSUM_VALID);
-    received.large += frame->offload.gso_type != NET_GSO_NONE;
-    struct pbuf *p = netif_frame_pbuf(frame);
-    transmit_checksums(&interface, checked);
+    note_offloads(frame);
+    struct pbuf *p = netif_frame_pbuf(frame, 0, frame->frame_len);
     received.dropped += !p;
-    received.checked += checked;
     if (p && interface.input(p, &interface) != ERR_OK)
         pbuf_free(p);
+}
+
+/* The bytes of an IP packet's payload, when its headers are `headers` bytes long and sound; else 0. */
+static u32 payload_of(const struct net_buf *frame, bool v6, u32 headers)
+{
+    const u8 *ip = frame->data + FLOW_ETHERNET;
+    u32 len = v6 ? flow_be16(ip + 4) : flow_be16(ip + 2) - FLOW_IPV4;
+    bool sound = v6 || net_checksum_words(ip, FLOW_IPV4 / 4) == 0xffff; /* RFC 1071 */
+    return sound && len <= frame->frame_len - headers ? len : 0;
+}
+
+void netif_input_segment(struct net_buf *frame, const ip_addr_t *from, const ip_addr_t *to)
+{
+    bool v6 = IP_IS_V6(from);
+    u32 headers = FLOW_ETHERNET + (v6 ? FLOW_IPV6 : FLOW_IPV4), len = payload_of(frame, v6, headers);
+    if (!len) {
+        received.dropped++;
+        net_frame_put(frame);
+        return;
+    }
+    note_offloads(frame);
+    struct pbuf *p = netif_frame_pbuf(frame, headers, len);
+    received.dropped += !p;
+    if (!p)
+        return;
+    p->if_idx = netif_get_index(&interface);
+    ip_data.current_netif = ip_data.current_input_netif = &interface;
+    ip_data.current_iphdr_src = *from;
+    ip_data.current_iphdr_dest = *to;
+    tcp_input(p, &interface);
+    ip_data.current_netif = ip_data.current_input_netif = NULL;
+    ip_addr_set_any(v6, &ip_data.current_iphdr_src);
+    ip_addr_set_any(v6, &ip_data.current_iphdr_dest);
 }
 
 /* "queue N" and pairs of words: for people, and for tests/boot/net-queues. */
