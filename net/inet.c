@@ -57,29 +57,36 @@ struct packet *inet_first(struct inet_socket *s)
     return list_first(&s->inbox, struct packet, link);
 }
 
+static void enter_inbox(struct inet_socket *s, struct packet *packet, struct pbuf *p)
+{
+    packet->p = p;
+    packet->taken = 0;
+    list_push_back(&s->inbox, &packet->link);
+    s->inbox_bytes += p->tot_len;
+}
+
 err_t inet_append(struct inet_socket *s, struct pbuf *p, const ip_addr_t *from, u16 port,
                   const struct arrival *arrival)
 {
-    struct packet *packet = kmalloc(sizeof(*packet));
+    struct packet *packet = kmalloc_raw(sizeof(*packet));
     if (!packet)
         return ERR_MEM;
-    packet->p = p;
     packet->from_port = port;
-    if (from)
-        packet->from = *from;
-    if (arrival)
-        packet->arrival = *arrival;
-    list_push_back(&s->inbox, &packet->link);
-    s->inbox_bytes += p->tot_len;
+    packet->from = *from;
+    packet->arrival = *arrival;
+    enter_inbox(s, packet, p);
     return ERR_OK;
 }
 
 err_t inet_arrived(struct inet_socket *s, struct pbuf *p)
 {
-    err_t err = inet_append(s, p, NULL, 0, NULL);
-    if (err == ERR_OK && !channel_draining(s))
+    struct packet *packet = kmalloc_raw(sizeof(*packet));
+    if (!packet)
+        return ERR_MEM;
+    enter_inbox(s, packet, p);
+    if (!channel_draining(s))
         inet_wake(s, POLL_IN);
-    return err;
+    return ERR_OK;
 }
 
 void inet_wake(struct inet_socket *s, u32 events)

@@ -60,9 +60,10 @@ struct packet {
     struct list link;
     struct pbuf *p;
     u32 taken; /* bytes of it received already (streams) */
+    /* Datagrams only. */
     ip_addr_t from;
     u16 from_port;
-    struct arrival arrival; /* datagrams */
+    struct arrival arrival;
 };
 
 struct inet_socket {
@@ -115,10 +116,10 @@ struct inet_socket *inet_new(u32 family, u32 type);
 /* Frees what the inbox holds, and s. The core not held. */
 void inet_free(struct inet_socket *s);
 void inet_drop_inbox(struct inet_socket *s); /* core held */
-/* Adds what arrived. ERR_MEM: p is still the caller's. core held. */
+/* Adds a datagram. ERR_MEM: p is still the caller's. core held. */
 err_t inet_append(struct inet_socket *s, struct pbuf *p, const ip_addr_t *from, u16 port,
                   const struct arrival *arrival);
-/* The same, of a stream, and tells who waits. */
+/* Adds a stream's bytes, and tells who waits; likewise. */
 err_t inet_arrived(struct inet_socket *s, struct pbuf *p);
 struct packet *inet_first(struct inet_socket *s);
 void inet_wake(struct inet_socket *s, u32 events);

@@ -72,19 +72,27 @@ static u32 leave_out(struct inet_socket *s, bool peek)
     return 0;
 }
 
-/* Copies what is there, up to the urgent byte if it is ahead: bytes, 0 when there was nothing (left),
- * -EFAULT.
- */
-/* discard: the bytes are thrown away instead (tcp(7), MSG_TRUNC). */
-static ssize_t copy_out(struct inet_socket *s, struct iov_iter *it, bool peek, bool discard)
+/* Takes the reader mutex; what is there, up to the urgent byte if it is ahead, and at most `most` bytes: how
+ * many views. core held, left meanwhile if another thread reads. */
+static u32 begin_reading(struct inet_socket *s, struct view *views, size_t most, bool peek)
 {
-    struct view views[VIEWS];
+    if (unlikely(!mutex_trylock(&s->reader))) { /* which comes before the core */
+        core_leave();
+        mutex_lock(&s->reader);
+        core_enter();
+    }
+    u32 skip = leave_out(s, peek);
+    return gather(s, views, skip, urgent_limit(&s->urgent, most));
+}
+
+/* Copies the n views, and leaves the reader mutex: bytes, 0 when there was nothing (left), -EFAULT. discard:
+ * the bytes are thrown away instead (tcp(7), MSG_TRUNC). *more is set when others wait behind those that
+ * went. */
+static ssize_t copy_out(struct inet_socket *s, struct iov_iter *it, const struct view *views, u32 n,
+                        bool peek, bool discard, bool *more)
+{
     ssize_t done = 0;
     bool fault = false;
-    mutex_lock(&s->reader);
-    core_enter();
-    u32 skip = leave_out(s, peek), n = gather(s, views, skip, urgent_limit(&s->urgent, it->left));
-    core_leave();
     for (u32 i = 0; i < n && !fault; i++) {
         ssize_t copied = discard ? (ssize_t)views[i].len : iov_to(it, views[i].bytes, views[i].len);
         it->left -= discard ? views[i].len : 0;
@@ -95,6 +103,7 @@ static ssize_t copy_out(struct inet_socket *s, struct iov_iter *it, bool peek, b
         core_enter();
         urgent_passed(&s->urgent, done);
         consume(s, done);
+        *more = s->inbox_bytes || channel_pending(s);
         core_leave();
     }
     mutex_unlock(&s->reader);
@@ -112,8 +121,8 @@ static int wait_readable(struct inet_socket *s, u32 flags, u64 deadline, ssize_t
             return 0;
         if (s->inbox_bytes > (flags & SOCKET_PEEK ? leave_out(s, true) : 0) || direct_is(s))
             return 1;
-        if (s->error)
-            return inet_take_error(s);
+        if (s->error) /* the next call's, if this one has bytes */
+            return done ? 0 : inet_take_error(s);
         if (s->peer_end || s->receive_shut)
             return 0;
         if (s->state == S_FRESH || s->state == S_LISTENING)
@@ -132,19 +141,25 @@ static ssize_t receive_segments(struct inet_socket *s, struct socket_message *m)
     u64 deadline = socket_deadline(s->base.receive_timeout_ns);
     bool peek = m->flags & SOCKET_PEEK, all = m->flags & SOCKET_WAITALL && !peek;
     ssize_t done = 0, n = 0;
+    bool more;
     do {
-        u32 flags = m->flags | (done && !all ? SOCKET_DONTWAIT : 0);
+        u32 flags = m->flags | (done && !all ? SOCKET_DONTWAIT : 0), count = 0;
+        struct view views[VIEWS];
+        more = false;
         core_enter();
         hold_release_mine();
         n = wait_readable(s, flags, deadline, done);
+        bool direct = direct_is(s), any = n > 0 && m->it->left;
+        if (any && !direct)
+            count = begin_reading(s, views, m->it->left, peek);
         core_leave();
-        if (n <= 0 || !m->it->left)
+        if (!any)
             break;
-        if (direct_is(s))
+        if (direct)
             return direct_receive(s, m);
-        n = copy_out(s, m->it, peek, m->flags & SOCKET_TRUNC);
+        n = copy_out(s, m->it, views, count, peek, m->flags & SOCKET_TRUNC, &more);
         done += MAX(n, 0);
-    } while (n >= 0 && m->it->left && !peek);
+    } while (n >= 0 && m->it->left && !peek && (more || all || !done));
     return done ? done : MIN(n, 0);
 }
 
