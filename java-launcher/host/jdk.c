@@ -113,6 +113,7 @@ static bool ask_jdeps(const struct jdk *j, char *const *jars, struct strvec *out
         vec_add(&argv, quick[i]);
     vec_add(&argv, "--print-module-deps");
     vec_add(&argv, "--ignore-missing-deps");
+    vec_add(&argv, "--no-recursive"); /* what the JDK's own classes need, its modules say: jlink adds it */
     vec_add(&argv, "--multi-release");
     vec_add(&argv, fmt("%d", j->release));
     for (; *jars; jars++)
@@ -199,6 +200,8 @@ static bool link_runtime(const struct jdk *j, const struct strvec *modules, cons
 {
     struct buf text = {0};
     char *argv[] = {fmt("%s/bin/jlink", j->home),
+                    quick[0],
+                    quick[1],
                     "--add-modules",
                     vec_join(modules, ","),
                     "--no-header-files",
