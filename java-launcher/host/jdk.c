@@ -199,16 +199,9 @@ static void take_certificates(const struct jdk *j, const char *runtime)
 static bool link_runtime(const struct jdk *j, const struct strvec *modules, const char *to)
 {
     struct buf text = {0};
-    char *argv[] = {fmt("%s/bin/jlink", j->home),
-                    quick[0],
-                    quick[1],
-                    "--add-modules",
-                    vec_join(modules, ","),
-                    "--no-header-files",
-                    "--no-man-pages",
-                    "--output",
-                    (char *)to,
-                    NULL};
+    char *argv[] = {
+        fmt("%s/bin/jlink", j->home), quick[0],         quick[1],   "--add-modules", vec_join(modules, ","),
+        "--no-header-files",          "--no-man-pages", "--output", (char *)to,      NULL};
     int status = run_command(argv, &text, &text);
     if (status != 0)
         note("jlink failed (status %d): %s", status, text.n ? text.p : "");
