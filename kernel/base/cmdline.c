@@ -7,7 +7,7 @@
 
 #define TEXT_MAX 65536
 
-struct cmdline cmdline = {.cwd = "/", .hostname = "moka", .idle_poll_us = 200};
+struct cmdline cmdline = {.cwd = "/", .hostname = "moka"};
 
 static int hex_digit(char c)
 {

@@ -26,6 +26,7 @@ _Noreturn void kernel_main(void)
 {
     arch_early_init(); /* CPU tables, serial port, boot_info */
     phys_init();       /* frames, direct map, kernel heap */
+    cmdline.idle_poll_us = SCHED_IDLE_POLL_NS / NSEC_PER_USEC;
     if (cmdline_parse(boot_info.cmdline, kmalloc))
         shutdown(70);
     log_verbose = cmdline.verbose;

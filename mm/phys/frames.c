@@ -117,14 +117,20 @@ void frames_add(u64 pfn, u32 order)
     zone_free_pages += 1UL << order;
 }
 
+/* Makes them the CPU's, and seen by who looks at those of all. */
+static void caches_enter(struct cpu *cpu, struct mm_cpu *c)
+{
+    cpu->mm = c;
+    __atomic_store_n(&all_caches[cpu->id], c, __ATOMIC_RELEASE);
+}
+
 void frames_start(void)
 {
     total_pages = zone_free_pages;
     pool_limit = MIN(POOL_MAX, MAX(8, total_pages / 1024));
     reserve_pages = MIN(512, MAX(16, total_pages / 256));
     zeroed_start(total_pages);
-    this_cpu()->mm = &boot_cpu_caches;
-    all_caches[this_cpu()->id] = &boot_cpu_caches;
+    caches_enter(this_cpu(), &boot_cpu_caches);
 }
 
 /* ---- per-CPU caches ---- */
@@ -284,8 +290,7 @@ bool phys_prepare_cpu(struct cpu *cpu)
     if (!page)
         return false;
     _Static_assert(sizeof(struct mm_cpu) <= PAGE_SIZE, "one frame");
-    cpu->mm = page_to_virt(page);
-    __atomic_store_n(&all_caches[cpu->id], cpu->mm, __ATOMIC_RELEASE);
+    caches_enter(cpu, page_to_virt(page));
     return true;
 }
 
