@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -11,8 +12,8 @@ void pump_init(struct pump *p, int from, int to)
     struct stat st;
     p->from = from;
     p->to = to;
-    p->own_from = p->own_to = p->waiting = p->ended = false;
-    p->pos = p->end = 0;
+    p->own_from = p->own_to = p->waiting = p->whole_lines = p->ended = false;
+    p->pos = p->ready = p->end = 0;
     p->small_steps = fstat(to, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISSOCK(st.st_mode);
 }
 
@@ -23,7 +24,7 @@ bool pump_done(const struct pump *p)
 
 struct pollfd pump_wants(const struct pump *p)
 {
-    if (p->pos < p->end)
+    if (p->pos < p->ready)
         return (struct pollfd){.fd = p->to, .events = POLLOUT};
     if (p->ended || p->waiting)
         return (struct pollfd){.fd = -1};
@@ -36,16 +37,30 @@ static void finish(struct pump *p)
     if (p->own_from && p->from >= 0)
         close(p->from);
     p->from = -1;
+    p->ready = p->end;
     if (p->pos == p->end && p->own_to)
         shutdown(p->to, SHUT_WR);
 }
 
+/* Bytes of the buffer that may be written now. A line that fills the buffer is not waited for any longer. */
+static size_t ready_bytes(const struct pump *p)
+{
+    const char *newline = memrchr(p->buf, '\n', p->end);
+    if (!p->whole_lines || p->end == sizeof p->buf)
+        return p->end;
+    return newline ? (size_t)(newline - p->buf) + 1 : 0;
+}
+
 static void fill(struct pump *p)
 {
-    ssize_t n = read(p->from, p->buf, sizeof p->buf);
+    size_t kept = p->end - p->pos;
+    memmove(p->buf, p->buf + p->pos, kept);
+    p->pos = p->ready = 0;
+    p->end = kept;
+    ssize_t n = read(p->from, p->buf + kept, sizeof p->buf - kept);
     if (n > 0) {
-        p->pos = 0;
-        p->end = (size_t)n;
+        p->end += (size_t)n;
+        p->ready = ready_bytes(p);
     } else if (n < 0 && errno == EIO && isatty(p->from)) {
         p->waiting = true;
     } else if (n == 0 || (errno != EINTR && errno != EAGAIN)) {
@@ -55,7 +70,7 @@ static void fill(struct pump *p)
 
 static void empty(struct pump *p)
 {
-    size_t n = p->end - p->pos;
+    size_t n = p->ready - p->pos;
     if (p->small_steps && n > PIPE_BUF)
         n = PIPE_BUF;
     ssize_t done = send(p->to, p->buf + p->pos, n, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -74,7 +89,7 @@ static void empty(struct pump *p)
 
 void pump_step(struct pump *p)
 {
-    if (p->pos < p->end)
+    if (p->pos < p->ready)
         empty(p);
     else if (!p->ended)
         fill(p);

@@ -10,7 +10,10 @@
 
 enum { PUMP_BUFFER = 65536 };
 
-/* At any time: bytes pos..end of buf are read and not yet written; ended is set when no more will be read. */
+/*
+ * At any time: bytes pos..end of buf are read and not yet written; ended is set when no more will be read.
+ * Those from ready on are kept: the beginning of a line, when whole_lines asks for that.
+ */
 struct pump {
     int from, to;     /* -1: closed */
     bool own_from;    /* close `from` at its end */
@@ -18,8 +21,9 @@ struct pump {
     bool small_steps; /* `to` may block although poll says it is ready, unless at most PIPE_BUF bytes are
                          written */
     bool waiting;     /* a background process may not read its terminal now: try again later */
+    bool whole_lines; /* writes no part of a line that is still to be completed: others write there, too */
     bool ended;
-    size_t pos, end;
+    size_t pos, ready, end;
     char buf[PUMP_BUFFER];
 };
 

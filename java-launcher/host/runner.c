@@ -126,6 +126,7 @@ static void start(struct run *r, struct vm *vm)
     pump_init(&r->out, ours[STREAM_STDOUT], STDOUT_FILENO);
     pump_init(&r->err, ours[STREAM_STDERR], STDERR_FILENO);
     pump_init(&r->serial, ours[STREAM_SERIAL], STDERR_FILENO);
+    r->serial.whole_lines = true;
     r->out.own_from = r->err.own_from = r->serial.own_from = true;
 }
 

@@ -383,6 +383,33 @@ static void test_pump(void)
     CHECK(pump_done(&p));
 }
 
+/* What the kernel says comes a few bytes at a time, and the program writes between them to the same place. */
+static void test_pump_whole_lines(void)
+{
+    int in[2], out[2];
+    char text[100];
+    struct pump p;
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, in) == 0 && socketpair(AF_UNIX, SOCK_STREAM, 0, out) == 0);
+    pump_init(&p, in[0], out[0]);
+    p.own_from = p.own_to = p.whole_lines = true;
+    CHECK(write(in[1], "mo", 2) == 2);
+    pump_step(&p);
+    CHECK(pump_wants(&p).fd == in[0] && pump_wants(&p).events == POLLIN);
+    CHECK(write(in[1], "ka\nand", 6) == 6);
+    pump_step(&p);
+    CHECK(pump_wants(&p).fd == out[0]);
+    pump_step(&p);
+    CHECK(read(out[1], text, sizeof text) == 5 && !memcmp(text, "moka\n", 5) && pump_wants(&p).fd == in[0]);
+    CHECK(write(in[1], " so", 3) == 3);
+    close(in[1]);
+    pump_step(&p);
+    CHECK(!pump_done(&p) && pump_wants(&p).fd == in[0]);
+    pump_step(&p); /* the end: what there is of the last line is written */
+    CHECK(!pump_done(&p) && pump_wants(&p).fd == out[0]);
+    pump_step(&p);
+    CHECK(pump_done(&p) && read(out[1], text, sizeof text) == 6 && !memcmp(text, "and so", 6));
+}
+
 static void test_run_command(void)
 {
     struct buf out = {0}, err = {0};
@@ -439,6 +466,7 @@ int main(void)
                  {"ldcache", test_ldcache},
                  {"libs", test_libs},
                  {"pump", test_pump},
+                 {"pump-whole-lines", test_pump_whole_lines},
                  {"run-command", test_run_command},
                  {"jvm-options", test_jvm_options}};
     for (size_t i = 0; i < sizeof tests / sizeof *tests; i++) {
