@@ -4,9 +4,9 @@
  * it does.
  *
  * Nothing in a message is believed but that it quotes addresses and ports of a socket: a connected UDP
- * socket, or a TCP socket that waits for the answer to its SYN and whose sequence number is the quoted one
- * (RFC 5927). An established connection hears only what a retransmission cannot mend, which is nothing: TCP
- * finds out by itself.
+ * socket, one that wants to know of its datagrams' errors (error_queue.h), or a TCP socket that waits for the
+ * answer to its SYN and whose sequence number is the quoted one (RFC 5927). An established connection hears
+ * only what a retransmission cannot mend, which is nothing: TCP finds out by itself.
  */
 #include "kernel/base/panic.h"
 #include "lwip/inet_chksum.h"
@@ -14,10 +14,12 @@
 #include "lwip/netif.h"
 #include "lwip/priv/tcp_priv.h"
 #include "lwip/raw.h"
-#include "net/inet.h"
+#include "net/error_queue.h"
 
 #define ICMP_UNREACHABLE  3
+#define ICMP_EXCEEDED     11
 #define ICMP6_UNREACHABLE 1
+#define ICMP6_EXCEEDED    3
 #define ICMP_HEADER       8u
 #define QUOTED_PORTS      8u /* of the protocol's header: ports and, for TCP, the sequence number */
 
@@ -33,6 +35,7 @@ struct quoted {
     u8 protocol;
     u16 from_port, to_port;
     u32 seq;
+    u32 data; /* where what follows UDP's header begins */
 };
 
 /* Linux's icmp_err_convert, the codes of RFC 792 and RFC 1122. */
@@ -72,17 +75,39 @@ static bool quotes(const struct quoted *q, const ip_addr_t *local, u16 local_por
            (ip_addr_isany(local) || ip_addr_cmp_zoneless(&q->from, local));
 }
 
-static void tell_udp(const struct quoted *q, struct verdict v)
+/* The socket that a quoted datagram is of: one that is connected to where it went, else one that may send
+ * there. */
+static struct udp_pcb *sender_of(const struct quoted *q)
 {
-    for (struct udp_pcb *pcb = udp_pcbs; pcb && v.final; pcb = pcb->next) {
-        struct inet_socket *s = pcb->recv_arg;
-        if (s && pcb->flags & UDP_FLAGS_CONNECTED &&
-            quotes(q, &pcb->local_ip, pcb->local_port, &pcb->remote_ip, pcb->remote_port)) {
-            __atomic_store_n(&s->error, v.error, __ATOMIC_RELAXED);
-            inet_wake(s, POLL_IN | POLL_OUT | POLL_ERR);
-            return;
-        }
+    struct udp_pcb *found = NULL;
+    for (struct udp_pcb *pcb = udp_pcbs; pcb; pcb = pcb->next) {
+        bool connected = pcb->flags & UDP_FLAGS_CONNECTED;
+        if (!pcb->recv_arg || pcb->local_port != q->from_port ||
+            (IP_IS_V6_VAL(pcb->local_ip) != IP_IS_V6(&q->from) && !IP_IS_ANY_TYPE_VAL(pcb->local_ip)))
+            continue;
+        if (connected && quotes(q, &pcb->local_ip, pcb->local_port, &pcb->remote_ip, pcb->remote_port))
+            return pcb;
+        if (!connected && quotes(q, &pcb->local_ip, pcb->local_port, &q->to, q->to_port))
+            found = pcb;
     }
+    return found;
+}
+
+static void tell_udp(const struct quoted *q, struct verdict v, const u8 start[2], const struct pbuf *p)
+{
+    struct udp_pcb *pcb = sender_of(q);
+    struct inet_socket *s = pcb ? pcb->recv_arg : NULL;
+    bool wanted = s && error_queue_wanted(s, IP_IS_V6(&q->to));
+    if (!s || (!wanted && !(v.final && pcb->flags & UDP_FLAGS_CONNECTED)))
+        return;
+    if (wanted) {
+        struct icmp_error e = {.error = v.error, .type = start[0], .code = start[1], .to = q->to};
+        e.to_port = q->to_port;
+        e.offender = *ip_current_src_addr();
+        error_queue_add(s, &e, p, q->data);
+    }
+    __atomic_store_n(&s->error, v.error, __ATOMIC_RELAXED);
+    inet_wake(s, POLL_IN | POLL_OUT | POLL_ERR);
 }
 
 static void tell_tcp(const struct quoted *q, struct verdict v)
@@ -106,6 +131,7 @@ static void read_ports(struct quoted *q, const struct pbuf *p, u32 at)
     q->from_port = lwip_ntohs(ports[0]);
     q->to_port = lwip_ntohs(ports[1]);
     q->seq = lwip_ntohl(q->seq);
+    q->data = at + UDP_HLEN;
 }
 
 /* p: the quoted packet begins at `at`. False: too short, or a fragment that has no ports. */
@@ -158,15 +184,19 @@ static u8_t on_message(void *arg, struct raw_pcb *pcb, struct pbuf *p, const ip_
     u8 start[2]; /* type, code */
     if (p->tot_len < header + ICMP_HEADER || pbuf_copy_partial(p, start, 2, header) != 2)
         return 0;
-    if (start[0] != (v6 ? ICMP6_UNREACHABLE : ICMP_UNREACHABLE) || !checksum_good(p, header, v6))
+    bool exceeded = start[0] == (v6 ? ICMP6_EXCEEDED : ICMP_EXCEEDED);
+    bool unreachable = start[0] == (v6 ? ICMP6_UNREACHABLE : ICMP_UNREACHABLE);
+    if (!(exceeded || unreachable) || !checksum_good(p, header, v6))
         return 0;
-    struct verdict v = v6 ? verdict_v6(start[1]) : verdict_v4(start[1]);
+    struct verdict v = exceeded ? (struct verdict){EHOSTUNREACH, false}
+                       : v6     ? verdict_v6(start[1])
+                                : verdict_v4(start[1]);
     struct quoted q;
     if (!v.error || !(v6 ? read_v6(&q, p, header + ICMP_HEADER) : read_v4(&q, p, header + ICMP_HEADER)))
         return 0;
     if (q.protocol == IP_PROTO_UDP)
-        tell_udp(&q, v);
-    else if (q.protocol == IP_PROTO_TCP)
+        tell_udp(&q, v, start, p);
+    else if (q.protocol == IP_PROTO_TCP && unreachable)
         tell_tcp(&q, v);
     return 0;
 }

@@ -20,6 +20,7 @@ struct inet_socket *inet_new(u32 family, u32 type)
     s->connect_told = true;
     options_begin(s);
     list_init(&s->inbox);
+    list_init(&s->errors);
     list_init(&s->backlog);
     list_init(&s->waiting_link);
     if (family == AF_INET6) {

@@ -84,6 +84,8 @@ struct inet_socket {
     struct udp_pcb *udp;
     bool receive_shut, send_shut, peer_end; /* by the program, by the program, by the peer (FIN or RST) */
     int error;                              /* SO_ERROR; atomic: taken without the core, too */
+    struct list errors;                     /* error_queue.h */
+    u32 error_count;                        /* atomic: of them */
     struct list inbox;
     u32 inbox_bytes;
     struct urgent urgent; /* of the inbox (urgent.h) */

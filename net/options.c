@@ -1,5 +1,6 @@
 /* Options of TCP and UDP sockets: ip(7), ipv6(7), tcp(7), udp(7). */
 #include "lwip/netif.h"
+#include "net/error_queue.h"
 #include "net/member.h"
 #include "net/template.h"
 
@@ -270,6 +271,8 @@ static int set_number(struct inet_socket *s, int i, s32 number)
     if (err)
         return err;
     s->options[i] = number;
+    if (!number && ((o->level == LEVEL_IP && o->number == 11) || (o->level == LEVEL_IPV6 && o->number == 25)))
+        error_queue_drop(s); /* IP_RECVERR, IPV6_RECVERR */
     apply(s);
     return 0;
 }

@@ -1,6 +1,7 @@
 /* SOCK_DGRAM: UDP (udp(7)), over lwIP's udp_pcb. */
 #include "lwip/netif.h"
 #include "net/ancillary.h"
+#include "net/error_queue.h"
 #include "net/loopback.h"
 #include "net/member.h"
 #include "net/share.h"
@@ -547,7 +548,7 @@ static ssize_t udp_receive_op(struct socket *base, struct socket_message *m)
     struct packet packet;
     bool peek = m->flags & SOCKET_PEEK;
     if (m->flags & SOCKET_ERRQUEUE)
-        return -EAGAIN;
+        return error_queue_receive(s, m);
     u64 deadline = socket_deadline(base->receive_timeout_ns);
     for (int err = 0;; err = wait(s, deadline)) {
         if (__atomic_load_n(&s->error, __ATOMIC_RELAXED) && (err = inet_take_error(s)))
@@ -576,7 +577,7 @@ static u32 udp_poll_op(struct socket *base)
         events |= POLL_IN;
     if (receive_shut && __atomic_load_n(&s->send_shut, __ATOMIC_RELAXED))
         events |= POLL_HUP;
-    if (__atomic_load_n(&s->error, __ATOMIC_RELAXED))
+    if (__atomic_load_n(&s->error, __ATOMIC_RELAXED) || __atomic_load_n(&s->error_count, __ATOMIC_RELAXED))
         events |= POLL_ERR;
     return events;
 }
@@ -599,6 +600,7 @@ static void udp_release_op(struct socket *base)
     core_enter();
     datagram_forget(s);
     member_leave_all(s);
+    error_queue_drop(s);
     if (s->udp)
         udp_remove(s->udp);
     s->udp = NULL;
