@@ -267,3 +267,98 @@ CASE(link_netlink_errors)
     VALUE(type);
     close(s);
 }
+
+/* ---- routes and neighbours ---- */
+
+struct route_question {
+    struct nlmsghdr h;
+    struct rtmsg m;
+    struct rtattr a;
+    unsigned char address[16];
+};
+
+static void show_route(const struct nlmsghdr *h)
+{
+    const struct rtmsg *m = NLMSG_DATA(h);
+    char text[3][64] = {"-", "-", "-"};
+    int left = RTM_PAYLOAD(h), interface = 0, table = 0;
+    for (struct rtattr *a = RTM_RTA(m); RTA_OK(a, left); a = RTA_NEXT(a, left)) {
+        int which = a->rta_type == RTA_DST       ? 0
+                    : a->rta_type == RTA_PREFSRC ? 1
+                    : a->rta_type == RTA_GATEWAY ? 2
+                                                 : 3;
+        if (which < 3)
+            inet_ntop(m->rtm_family, RTA_DATA(a), text[which], sizeof(text[which]));
+        if (a->rta_type == RTA_OIF)
+            interface = *(int *)RTA_DATA(a);
+        if (a->rta_type == RTA_TABLE)
+            table = *(int *)RTA_DATA(a);
+    }
+    if (interface == 1)
+        say("family %d to %s/%d table %d %d from %s gateway %s scope %d type %d protocol %d flags %x",
+            m->rtm_family, text[0], m->rtm_dst_len, m->rtm_table, table, text[1], text[2], m->rtm_scope,
+            m->rtm_type, m->rtm_protocol, m->rtm_flags);
+}
+
+static void list_routes(int s, int family)
+{
+    char bytes[16384];
+    say("-- family %d", family);
+    VALUE(ask(s, RTM_GETROUTE, NLM_F_DUMP, family, 0));
+    for (;;) {
+        long n = recv(s, bytes, sizeof(bytes), 0);
+        for (struct nlmsghdr *h = (void *)bytes; NLMSG_OK(h, n); h = NLMSG_NEXT(h, n)) {
+            if (h->nlmsg_type != RTM_NEWROUTE) {
+                say("end: type %d flags %x", h->nlmsg_type, h->nlmsg_flags);
+                return;
+            }
+            if (!(((struct rtmsg *)NLMSG_DATA(h))->rtm_flags &
+                  RTM_F_CLONED)) /* Linux lists what it has cached, too */
+                show_route(h);
+        }
+    }
+}
+
+static void way_to(int s, int family, const char *address)
+{
+    char bytes[8192];
+    int len = family == AF_INET ? 4 : 16;
+    struct route_question q = {
+        .h = {NLMSG_LENGTH(sizeof(q.m)) + RTA_LENGTH(len), RTM_GETROUTE, NLM_F_REQUEST, 5, 0},
+        .m = {.rtm_family = family, .rtm_dst_len = 8 * len},
+        .a = {RTA_LENGTH(len), RTA_DST}};
+    inet_pton(family, address, q.address);
+    say("-- to %s", address);
+    VALUE(send(s, &q, q.h.nlmsg_len, 0) == q.h.nlmsg_len);
+    long n = recv(s, bytes, sizeof(bytes), 0);
+    struct nlmsghdr *h = (void *)bytes;
+    NEED(NLMSG_OK(h, n));
+    if (h->nlmsg_type == NLMSG_ERROR)
+        say("error %s", errname(-((struct nlmsgerr *)NLMSG_DATA(h))->error));
+    else
+        show_route(h);
+}
+
+CASE(link_netlink_routes)
+{
+    int s = netlink_socket();
+    NEED(s >= 0);
+    list_routes(s, AF_INET);
+    list_routes(s, AF_INET6);
+    way_to(s, AF_INET, "127.0.0.1");
+    way_to(s, AF_INET, "127.0.0.7");
+    way_to(s, AF_INET6, "::1");
+    VALUE(ask(s, RTM_GETROUTE, 0, AF_INET, 0) > 0);
+    char bytes[8192];
+    CHECK(recv(s, bytes, sizeof(bytes), 0) > 0);
+    VALUE(ask(s, RTM_GETNEIGH, NLM_F_DUMP, AF_INET, 0));
+    for (bool done = false; !done;) {
+        long n = recv(s, bytes, sizeof(bytes), 0);
+        for (struct nlmsghdr *h = (void *)bytes; NLMSG_OK(h, n); h = NLMSG_NEXT(h, n))
+            if (h->nlmsg_type != RTM_NEWNEIGH) {
+                say("end: type %d flags %x", h->nlmsg_type, h->nlmsg_flags);
+                done = true;
+            }
+    }
+    close(s);
+}

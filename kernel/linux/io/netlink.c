@@ -1,11 +1,13 @@
 /*
  * AF_NETLINK (netlink(7), rtnetlink(7)): as much of NETLINK_ROUTE as getifaddrs, getaddrinfo, if_nameindex
- * and those who ask for one link need: the lists of links and of addresses. Everything that would change
+ * and those who ask for one link need: the lists of links, addresses, routes and neighbours, and the way to
+ * an address. Everything that would change
  * something is refused with EPERM, other questions with EOPNOTSUPP. Multicast groups may be joined, but bring
  * no news.
  *
  * A request is answered while it is sent: the answer's datagrams wait in the socket until they are received.
  */
+#include "kernel/linux/io/netlink.h"
 #include "kernel/base/errno.h"
 #include "kernel/base/list.h"
 #include "kernel/base/string.h"
@@ -24,19 +26,17 @@
 #define NETLINK_ROUTE          0
 #define NETLINK_GET_STRICT_CHK 12
 
-#define NLM_F_REQUEST 1u
-#define NLM_F_MULTI   2u
-#define NLM_F_ACK     4u
-#define NLM_F_DUMP    0x300u
-#define NLMSG_ERROR   2
-#define NLMSG_DONE    3
-#define NLMSG_MIN     16 /* below are control messages */
+#define NLMSG_ERROR 2
+#define NLMSG_DONE  3
+#define NLMSG_MIN   16 /* below are control messages */
 
-#define RTM_NEWLINK 16
-#define RTM_GETLINK 18
-#define RTM_NEWADDR 20
-#define RTM_GETADDR 22
-#define RTM_GET     2 /* type & 3 of every question */
+#define RTM_NEWLINK  16
+#define RTM_GETLINK  18
+#define RTM_NEWADDR  20
+#define RTM_GETADDR  22
+#define RTM_GETROUTE 26
+#define RTM_GETNEIGH 30
+#define RTM_GET      2 /* type & 3 of every question */
 
 #define IFLA_ADDRESS   1
 #define IFLA_BROADCAST 2
@@ -59,15 +59,8 @@
 #define TX_QUEUE_LEN    1000u
 
 #define REQUEST_MAX 65536u /* bytes of one send */
-#define ANSWER_ROOM 8192u  /* bytes of one datagram: more than all interfaces and addresses need */
 #define ANSWERS_MAX 64u    /* datagrams that wait; more requests are refused with ENOBUFS */
 
-struct nlmsghdr {
-    u32 len;
-    u16 type, flags;
-    u32 seq, pid;
-};
-UABI_SIZE(struct nlmsghdr, 16);
 struct ifinfomsg {
     u8 family, pad;
     u16 type;
@@ -85,14 +78,6 @@ struct sockaddr_nl {
     u32 pid, groups;
 };
 UABI_SIZE(struct sockaddr_nl, 12);
-
-/* One datagram to the program: messages one behind the other, each padded to 4 bytes. */
-struct answer {
-    struct list link;
-    u32 len;
-    u32 message; /* where the message that is being built begins */
-    u8 bytes[ANSWER_ROOM];
-};
 
 struct netlink {
     struct socket base;
@@ -114,42 +99,40 @@ static struct netlink *netlink_of(struct socket *s)
 
 /* ---- building answers ---- */
 
-/* Room for n bytes, padded; NULL when there is none: what an answer holds is bounded, so that is a bug. */
-static void *put(struct answer *a, const void *data, u32 n)
+void netlink_put(struct answer *a, const void *data, u32 n)
 {
     u32 padded = ALIGN_UP(n, 4u);
-    if (a->len + padded > ANSWER_ROOM)
-        return NULL;
+    if (a->len + padded > NETLINK_ANSWER_ROOM)
+        return;
     u8 *at = a->bytes + a->len;
     memset(at, 0, padded);
     memcpy(at, data, n);
     a->len += padded;
-    return at;
 }
 
-static void begin(struct answer *a, const struct nlmsghdr *to, u32 pid, u16 type, u16 flags)
+void netlink_begin(struct answer *a, const struct nlmsghdr *to, u32 pid, u16 type, u16 flags)
 {
     struct nlmsghdr h = {0, type, flags, to->seq, pid};
     a->message = a->len;
-    put(a, &h, sizeof(h));
+    netlink_put(a, &h, sizeof(h));
 }
 
-static void end(struct answer *a)
+void netlink_end(struct answer *a)
 {
     u32 len = a->len - a->message;
     memcpy(a->bytes + a->message, &len, sizeof(len));
 }
 
-static void attribute(struct answer *a, u16 type, const void *data, u32 n)
+void netlink_attribute(struct answer *a, u16 type, const void *data, u32 n)
 {
     u16 header[2] = {sizeof(header) + n, type};
-    put(a, header, sizeof(header));
-    put(a, data, n);
+    netlink_put(a, header, sizeof(header));
+    netlink_put(a, data, n);
 }
 
-static void attribute32(struct answer *a, u16 type, u32 value)
+void netlink_attribute32(struct answer *a, u16 type, u32 value)
 {
-    attribute(a, type, &value, sizeof(value));
+    netlink_attribute(a, type, &value, sizeof(value));
 }
 
 static void put_link(struct answer *a, const struct nlmsghdr *to, u32 pid, u16 flags,
@@ -159,17 +142,17 @@ static void put_link(struct answer *a, const struct nlmsghdr *to, u32 pid, u16 f
     bool loopback = n->flags & IFF_LOOPBACK;
     struct ifinfomsg m = {AF_UNSPEC, 0, n->hw_type, n->index, n->flags, 0};
     u8 state = loopback ? 0 : OPERSTATE_UP, mode = 0;
-    begin(a, to, pid, RTM_NEWLINK, flags);
-    put(a, &m, sizeof(m));
-    attribute(a, IFLA_IFNAME, n->name, strlen(n->name) + 1);
-    attribute32(a, IFLA_TXQLEN, TX_QUEUE_LEN);
-    attribute(a, IFLA_OPERSTATE, &state, 1);
-    attribute(a, IFLA_LINKMODE, &mode, 1);
-    attribute32(a, IFLA_MTU, n->mtu);
-    attribute(a, IFLA_ADDRESS, n->hw_address, 6);
-    attribute(a, IFLA_BROADCAST, loopback ? none : broadcast, 6);
-    attribute(a, IFLA_QDISC, "noqueue", 8);
-    end(a);
+    netlink_begin(a, to, pid, RTM_NEWLINK, flags);
+    netlink_put(a, &m, sizeof(m));
+    netlink_attribute(a, IFLA_IFNAME, n->name, strlen(n->name) + 1);
+    netlink_attribute32(a, IFLA_TXQLEN, TX_QUEUE_LEN);
+    netlink_attribute(a, IFLA_OPERSTATE, &state, 1);
+    netlink_attribute(a, IFLA_LINKMODE, &mode, 1);
+    netlink_attribute32(a, IFLA_MTU, n->mtu);
+    netlink_attribute(a, IFLA_ADDRESS, n->hw_address, 6);
+    netlink_attribute(a, IFLA_BROADCAST, loopback ? none : broadcast, 6);
+    netlink_attribute(a, IFLA_QDISC, "noqueue", 8);
+    netlink_end(a);
 }
 
 static void put_address(struct answer *a, const struct nlmsghdr *to, u32 pid, const struct net_interface *n,
@@ -178,20 +161,20 @@ static void put_address(struct answer *a, const struct nlmsghdr *to, u32 pid, co
     static const u32 forever[4] = {~0u, ~0u}; /* preferred, valid; created, changed */
     struct ifaddrmsg m = {address->family, address->prefix, IFA_F_PERMANENT, address->scope, n->index};
     u32 bytes = address->family == AF_INET ? 4 : 16;
-    begin(a, to, pid, RTM_NEWADDR, NLM_F_MULTI);
-    put(a, &m, sizeof(m));
-    attribute(a, IFA_ADDRESS, address->bytes, bytes);
+    netlink_begin(a, to, pid, RTM_NEWADDR, NLM_F_MULTI);
+    netlink_put(a, &m, sizeof(m));
+    netlink_attribute(a, IFA_ADDRESS, address->bytes, bytes);
     if (address->family == AF_INET) {
         u32 ip, host = address->prefix < 32 ? __builtin_bswap32(~0u >> address->prefix) : 0;
         memcpy(&ip, address->bytes, 4);
-        attribute(a, IFA_LOCAL, address->bytes, bytes);
+        netlink_attribute(a, IFA_LOCAL, address->bytes, bytes);
         if (!(n->flags & IFF_LOOPBACK))
-            attribute32(a, IFA_BROADCAST, ip | host);
-        attribute(a, IFA_LABEL, n->name, strlen(n->name) + 1);
+            netlink_attribute32(a, IFA_BROADCAST, ip | host);
+        netlink_attribute(a, IFA_LABEL, n->name, strlen(n->name) + 1);
     }
-    attribute32(a, IFA_FLAGS, IFA_F_PERMANENT);
-    attribute(a, IFA_CACHEINFO, forever, sizeof(forever));
-    end(a);
+    netlink_attribute32(a, IFA_FLAGS, IFA_F_PERMANENT);
+    netlink_attribute(a, IFA_CACHEINFO, forever, sizeof(forever));
+    netlink_end(a);
 }
 
 /* ---- questions ---- */
@@ -213,9 +196,9 @@ static int answer_done(struct netlink *s, const struct nlmsghdr *to)
     u32 zero = 0;
     if (!a)
         return -ENOBUFS;
-    begin(a, to, s->pid, NLMSG_DONE, NLM_F_MULTI);
-    put(a, &zero, sizeof(zero));
-    end(a);
+    netlink_begin(a, to, s->pid, NLMSG_DONE, NLM_F_MULTI);
+    netlink_put(a, &zero, sizeof(zero));
+    netlink_end(a);
     return 0;
 }
 
@@ -226,10 +209,10 @@ static int answer_error(struct netlink *s, const struct nlmsghdr *to, int error)
     s32 number = error;
     if (!a)
         return -ENOBUFS;
-    begin(a, to, s->pid, NLMSG_ERROR, 0);
-    put(a, &number, sizeof(number));
-    put(a, to, sizeof(*to));
-    end(a);
+    netlink_begin(a, to, s->pid, NLMSG_ERROR, 0);
+    netlink_put(a, &number, sizeof(number));
+    netlink_put(a, to, sizeof(*to));
+    netlink_end(a);
     return 0;
 }
 
@@ -257,6 +240,35 @@ static int answer_addresses(struct netlink *s, const struct nlmsghdr *to, u8 fam
                 if (all[i].addresses[k].family == families[f])
                     put_address(a, to, s->pid, &all[i], &all[i].addresses[k]);
     return answer_done(s, to);
+}
+
+static int answer_more(struct netlink *s, const struct nlmsghdr *to, u8 family,
+                       void (*put_all)(struct answer *, const struct nlmsghdr *, u32, u8))
+{
+    struct answer *a = new_answer(s);
+    if (!a)
+        return -ENOBUFS;
+    put_all(a, to, s->pid, family);
+    if (!a->len) { /* a datagram without a message would end the list for some */
+        list_del(&a->link);
+        s->count--;
+        kfree(a);
+    }
+    return answer_done(s, to);
+}
+
+static int answer_way(struct netlink *s, const struct nlmsghdr *to, const u8 *body, u32 len)
+{
+    struct answer *a = new_answer(s);
+    if (!a)
+        return -ENOBUFS;
+    int err = netlink_put_way(a, to, s->pid, body, len);
+    if (!err)
+        return 0;
+    list_del(&a->link);
+    s->count--;
+    kfree(a);
+    return answer_error(s, to, err);
 }
 
 /* One link, by index or (IFLA_IFNAME) by name. */
@@ -310,6 +322,10 @@ static int answer(struct netlink *s, const struct nlmsghdr *h, const u8 *body, u
         return answer_links(s, h, all, count);
     if (h->type == RTM_GETADDR && dump)
         return answer_addresses(s, h, family, all, count);
+    if (h->type == RTM_GETROUTE)
+        return dump ? answer_more(s, h, family, netlink_put_routes) : answer_way(s, h, body, len);
+    if (h->type == RTM_GETNEIGH && dump)
+        return answer_more(s, h, family, netlink_put_neighbours);
     if (h->type == RTM_GETLINK)
         return answer_one_link(s, h, body, len, all, count);
     return answer_error(s, h, (h->type & 3) == RTM_GET ? -EOPNOTSUPP : -EPERM);
