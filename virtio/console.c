@@ -291,26 +291,31 @@ ssize_t console_write(u32 nr, const void *data, size_t n)
     return sent ? sent : err == -EINTR ? -ERESTART : err;
 }
 
-void console_drain(void)
+/* Until the device has taken all of a port's output. Returns with the lock held. */
+static void drain_and_lock(struct port *p)
 {
-    for (u32 nr = PORT_STDOUT; nr <= PORT_STDERR && console_present(); nr++) {
-        struct port *p = port_of(nr);
-        struct waiter w = {0};
-        bool empty;
-        waitq_enter(&p->waitq, &w);
-        for (;;) {
-            mutex_lock(&p->lock);
-            do
-                tx_reclaim(p);
-            while (!vq_irq_on(p->tx));
-            empty = p->chunk_head == p->chunk_tail;
-            mutex_unlock(&p->lock);
-            if (empty || port_dead(p))
-                break;
-            sched_sleep(SLEEP_FOREVER, 0);
-        }
-        waitq_leave(&p->waitq, &w);
+    struct waiter w = {0};
+    waitq_enter(&p->waitq, &w);
+    for (;;) {
+        mutex_lock(&p->lock);
+        do
+            tx_reclaim(p);
+        while (!vq_irq_on(p->tx));
+        if (p->chunk_head == p->chunk_tail || port_dead(p))
+            break;
+        mutex_unlock(&p->lock);
+        sched_sleep(SLEEP_FOREVER, 0);
     }
+    waitq_leave(&p->waitq, &w);
+}
+
+void console_finish(void)
+{
+    if (!console_present())
+        return;
+    drain_and_lock(port_of(PORT_STDOUT));
+    drain_and_lock(port_of(PORT_STDERR));
+    mutex_lock(&port_of(PORT_CONTROL)->lock);
 }
 
 /* ---- input ---- */
