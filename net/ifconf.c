@@ -50,17 +50,17 @@ static bool is_loopback(const struct netif *n)
     return n->name[0] == 'l';
 }
 
-static const char *name_of(const struct netif *n)
+const char *inet_interface_name(const struct netif *n)
 {
     return is_loopback(n) ? "lo" : "eth0";
 }
 
-static struct netif *find(const char *name)
+struct netif *inet_interface(const char *name)
 {
     struct netif *n;
     NETIF_FOREACH(n)
     {
-        if (!strncmp(name_of(n), name, 16))
+        if (!strncmp(inet_interface_name(n), name, 16))
             return n;
     }
     return NULL;
@@ -133,7 +133,7 @@ static s64 list_interfaces(u64 arg)
         NETIF_FOREACH(n)
         {
             if (is_loopback(n) == !pass && count < ARRAY_LEN(found) && netif_ip4_addr(n)->addr) {
-                strlcpy(found[count].name, name_of(n), 16);
+                strlcpy(found[count].name, inet_interface_name(n), 16);
                 set_address(&found[count++], netif_ip4_addr(n)->addr);
             }
         }
@@ -158,10 +158,10 @@ s64 ifconf_ioctl(u32 cmd, u64 arg)
     if (inet_get(arg, &r, sizeof(r)))
         return -EFAULT;
     core_enter();
-    struct netif *n = cmd == SIOCGIFNAME ? netif_get_by_index(r.number) : find(r.name);
+    struct netif *n = cmd == SIOCGIFNAME ? netif_get_by_index(r.number) : inet_interface(r.name);
     s64 err = n ? 0 : -ENODEV;
     if (n && cmd == SIOCGIFNAME)
-        strlcpy(r.name, name_of(n), 16);
+        strlcpy(r.name, inet_interface_name(n), 16);
     else if (n)
         err = answer(n, cmd, &r);
     core_leave();
@@ -202,7 +202,7 @@ static void describe_addresses(const struct netif *n, struct net_interface *out)
 static void describe(const struct netif *n, struct net_interface *out)
 {
     memset(out, 0, sizeof(*out));
-    strlcpy(out->name, name_of(n), sizeof(out->name));
+    strlcpy(out->name, inet_interface_name(n), sizeof(out->name));
     out->index = netif_get_index(n);
     out->flags = flags_of(n) | (netif_is_link_up(n) || is_loopback(n) ? IFF_LOWER_UP : 0);
     out->mtu = is_loopback(n) ? 65536 : n->mtu;
@@ -243,7 +243,7 @@ static int show_if_inet6(struct seq *s, void *arg)
                 seq_printf(s, "%08x", lwip_ntohl(a->addr[k]));
             u32 scope = is_loopback(n) ? 0x10 : ip6_addr_islinklocal(a) ? 0x20 : 0;
             seq_printf(s, " %02x %02x %02x %02x %8s\n", netif_get_index(n), is_loopback(n) ? 128 : 64, scope,
-                       0x80, name_of(n));
+                       0x80, inet_interface_name(n));
         }
     }
     core_leave();
@@ -261,8 +261,10 @@ static int show_route(struct seq *s, void *arg)
         if (is_loopback(n) || !ip)
             continue;
         if (gw)
-            seq_printf(s, "%s\t00000000\t%08X\t0003\t0\t0\t0\t00000000\t0\t0\t0\n", name_of(n), gw);
-        seq_printf(s, "%s\t%08X\t00000000\t0001\t0\t0\t0\t%08X\t0\t0\t0\n", name_of(n), ip & mask, mask);
+            seq_printf(s, "%s\t00000000\t%08X\t0003\t0\t0\t0\t00000000\t0\t0\t0\n", inet_interface_name(n),
+                       gw);
+        seq_printf(s, "%s\t%08X\t00000000\t0001\t0\t0\t0\t%08X\t0\t0\t0\n", inet_interface_name(n), ip & mask,
+                   mask);
     }
     core_leave();
     return 0;
@@ -278,7 +280,7 @@ static int show_dev(struct seq *s, void *arg)
     core_enter();
     NETIF_FOREACH(n)
     {
-        seq_printf(s, "%6s: 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n", name_of(n));
+        seq_printf(s, "%6s: 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n", inet_interface_name(n));
     }
     core_leave();
     return 0;

@@ -312,16 +312,18 @@ int inet_get(u64 address, void *dst, size_t n)
 #define FIONREAD_CMD 0x541bu
 #define OUTQ_CMD     0x5411u
 #define ATMARK_CMD   0x8905u
+#define UNSENT_CMD   0x894bu /* SIOCOUTQNSD */
 
 s64 inet_ioctl(struct socket *base, u32 cmd, u64 arg)
 {
     struct inet_socket *s = inet_of(base);
     s32 bytes = 0;
     bool mark = cmd == ATMARK_CMD && base->type == SOCK_STREAM;
-    if (cmd != FIONREAD_CMD && cmd != OUTQ_CMD && !mark)
+    bool unsent = cmd == UNSENT_CMD && base->type == SOCK_STREAM;
+    if (cmd != FIONREAD_CMD && cmd != OUTQ_CMD && !mark && !unsent)
         return -ENOTTY; /* the socket layer asks ifconf_ioctl */
     if (direct_is(s)) {
-        bytes = mark ? direct_at_mark(s) : direct_pending(s, cmd == OUTQ_CMD);
+        bytes = unsent ? 0 : mark ? direct_at_mark(s) : direct_pending(s, cmd == OUTQ_CMD);
         return inet_put(arg, &bytes, sizeof(bytes));
     }
     core_enter();
@@ -330,6 +332,8 @@ s64 inet_ioctl(struct socket *base, u32 cmd, u64 arg)
     int err = s->state == S_LISTENING && !mark ? -EINVAL : 0;
     if (mark)
         bytes = urgent_at_mark(&s->urgent);
+    else if (unsent && s->tcp && !err)
+        bytes = s->tcp->snd_lbb - s->tcp->snd_nxt;
     else if (cmd == OUTQ_CMD && s->tcp && !err)
         bytes = TCP_SND_BUF - s->tcp->snd_buf;
     else if (cmd == FIONREAD_CMD && base->type == SOCK_STREAM)

@@ -101,6 +101,7 @@ struct inet_socket {
     u64 identity; /* changes with whatever its datagrams' headers depend on (template.h) */
     u64 applied;  /* base.flags as the control block has them (udp.c) */
     bool v6only;
+    u8 interface;                   /* SO_BINDTODEVICE: the only one it is for, by index; 0: all */
     bool bound_port, bound_address; /* by bind(): they outlive a connection (UDP) */
     u32 multicast_address;          /* IP_MULTICAST_IF: what getsockopt() tells */
     u8 multicast_interface;         /* the index that it means; 0: the usual one */
@@ -137,6 +138,10 @@ u8 inet_pcb_type(const struct inet_socket *s);
 bool inet_bindable(const struct inet_socket *s, ip_addr_t *ip);
 /* Is it an address of this machine? core held. */
 bool inet_ours(const ip_addr_t *ip);
+/* An interface by name (at most 16 bytes count), or NULL; the name of one. core held. */
+struct netif;
+struct netif *inet_interface(const char *name);
+const char *inet_interface_name(const struct netif *n);
 /* Bytes that a packet to an address may have without being cut. core held. */
 u32 inet_mtu(const ip_addr_t *to);
 int inet_errno(err_t err);

@@ -4,6 +4,9 @@
 #include "net/member.h"
 #include "net/template.h"
 
+#define SO_BINDTODEVICE    25
+#define SO_BINDTOIFINDEX   62
+#define INTERFACE_NAME     16 /* bytes at most, the terminator included */
 #define IPV6_V6ONLY_OPTION 26
 #define TCP_MAXSEG         2
 #define TCP_CONGESTION     13
@@ -157,12 +160,27 @@ static int give_segment_max(struct inet_socket *s, void *value, u32 *len)
     return give_number(s->segment_max ? s->segment_max : SEGMENT_DEFAULT, value, len);
 }
 
+static int give_interface(const struct inet_socket *s, void *value, u32 *len)
+{
+    struct netif *netif = s->interface ? netif_get_by_index(s->interface) : NULL;
+    if (!netif) {
+        *len = 0;
+        return 0;
+    }
+    const char *name = inet_interface_name(netif);
+    return *len < INTERFACE_NAME ? -EINVAL : give(name, strlen(name) + 1, value, len);
+}
+
 static int get_special(struct inet_socket *s, int level, int option, void *value, u32 *len)
 {
     if (level == LINUX_SOL_SOCKET && option == LINUX_SO_ERROR)
         return give_number(-inet_take_error(s), value, len);
     if (level == LINUX_SOL_SOCKET && option == LINUX_SO_ACCEPTCON)
         return give_number(s->state == S_LISTENING, value, len);
+    if (level == LINUX_SOL_SOCKET && option == SO_BINDTODEVICE)
+        return give_interface(s, value, len);
+    if (level == LINUX_SOL_SOCKET && option == SO_BINDTOIFINDEX)
+        return give_number(s->interface, value, len);
     if (level == LEVEL_IPV6 && option == IPV6_V6ONLY_OPTION && s->base.family == AF_INET6)
         return give_number(s->v6only, value, len);
     if (level == LEVEL_IP && option == 14) /* IP_MTU */
@@ -322,11 +340,43 @@ static int set_congestion(const char *name, u32 len)
     return len >= 5 && !memcmp(name, "cubic", 5) && (len == 5 || !name[5]) ? 0 : -ENOENT;
 }
 
+/* netif: NULL: all. What there is of flows goes by the old choice. */
+static int set_interface(struct inet_socket *s, const struct netif *netif)
+{
+    s->interface = netif ? netif_get_index(netif) : 0;
+    if (s->udp)
+        datagram_forget_port(s->udp->local_port);
+    if (s->tcp)
+        s->tcp->netif_idx = s->interface;
+    apply(s);
+    return 0;
+}
+
+static int set_interface_name(struct inet_socket *s, const char *value, u32 len)
+{
+    char name[INTERFACE_NAME] = {0};
+    memcpy(name, value, MIN(len, INTERFACE_NAME - 1u));
+    struct netif *netif = name[0] ? inet_interface(name) : NULL;
+    return name[0] && !netif ? -ENODEV : set_interface(s, netif);
+}
+
+static int set_interface_index(struct inet_socket *s, s32 index)
+{
+    struct netif *netif = index > 0 && index <= 0xff ? netif_get_by_index(index) : NULL;
+    if (index < 0)
+        return -EINVAL;
+    return index && !netif ? -ENODEV : set_interface(s, netif);
+}
+
 static int set_special(struct inet_socket *s, int level, int option, const void *value, u32 len, s32 number)
 {
     bool stream = s->base.type == SOCK_STREAM, whole = len >= sizeof(number);
     if (level == LINUX_SOL_SOCKET && option == LINUX_SO_KEEPALIVE && whole)
         return set_keepalive(s, number);
+    if (level == LINUX_SOL_SOCKET && option == SO_BINDTODEVICE)
+        return set_interface_name(s, value, len);
+    if (level == LINUX_SOL_SOCKET && option == SO_BINDTOIFINDEX)
+        return whole ? set_interface_index(s, number) : -EINVAL;
     if (level == LINUX_SOL_SOCKET && (option == LINUX_SO_TIMESTAMP || option == LINUX_SO_TIMESTAMPNS) &&
         s->udp) {
         /* From now on by lwIP, which sees when they come; the socket layer sets the flag. A group's others

@@ -37,6 +37,7 @@ struct socket_address {
 #define SOCKET_NOSIGNAL     0x4000u
 #define SOCKET_MORE         0x8000u
 #define SOCKET_WAITFORONE   0x10000u
+#define SOCKET_FASTOPEN     0x20000000u
 #define SOCKET_CMSG_CLOEXEC 0x40000000u
 
 /* Control messages on their way to the program: kernel memory, Linux's cmsghdr layout. */
@@ -95,6 +96,7 @@ struct socket {
     u32 priority, mark;                      /* SO_PRIORITY, SO_MARK: kept, without effect */
     u32 busy_poll_us;                        /* SO_BUSY_POLL: the same; CPUs look before they halt anyway */
     bool prefer_busy_poll;                   /* SO_PREFER_BUSY_POLL: the same */
+    u64 cookie;                              /* SO_COOKIE; 0: nobody asked. atomic */
     s32 owner; /* who gets SIGURG (fcntl(2), F_SETOWN): the process, as PID or -PID; 0: nobody. atomic */
 };
 #define SOCKET_BUFFER 212992u /* Linux's default */

@@ -94,6 +94,7 @@ void tcp_apply_options(struct inet_socket *s)
     pcb->keep_cnt = keep_count(s);
     pcb->recovery.syn_retries = inet_option(s, 6, 7);
     pcb->recovery.user_timeout_ms = inet_option(s, 6, 18);
+    pcb->netif_idx = s->interface;
     pcb->tos = inet_option(s, 0, 1);
     if (inet_option(s, 0, 2) > 0)
         pcb->ttl = inet_option(s, 0, 2);
@@ -201,6 +202,7 @@ static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
     s->base.send_buffer = listener->base.send_buffer;
     s->base.receive_buffer = listener->base.receive_buffer;
     s->v6only = listener->v6only;
+    s->interface = listener->interface;
     memcpy(s->options, listener->options, sizeof(s->options));
     s->state = S_ESTABLISHED;
     attach(s, pcb);
@@ -560,11 +562,19 @@ static ssize_t send_segments(struct inet_socket *s, struct socket_message *m)
     return done ? done : n;
 }
 
+/* MSG_FASTOPEN (RFC 7413): a connection without a cookie, behind whose handshake the bytes leave. */
+static int open_fast(struct socket *base, const struct socket_message *m)
+{
+    return m->address && m->address->len ? tcp_connect_op(base, m->address, m->flags) : 0;
+}
+
 static ssize_t tcp_send_op(struct socket *base, struct socket_message *m)
 {
     struct inet_socket *s = inet_of(base);
     bool rest = true;
-    ssize_t n = 0;
+    ssize_t n = unlikely(m->flags & SOCKET_FASTOPEN) ? open_fast(base, m) : 0;
+    if (n)
+        return n;
     if (!s->path_known &&
         !direct_is(s)) { /* who joins the ends has the core: a state seen without it may come too early */
         core_enter();
@@ -638,7 +648,9 @@ static void drop_backlog(struct inet_socket *s)
 
 static int shutdown_locked(struct inet_socket *s, bool receive, bool send)
 {
-    if (s->state == S_LISTENING && receive) {
+    if (s->state == S_LISTENING && !receive)
+        return 0;
+    if (s->state == S_LISTENING) {
         tcp_close(detach(s));
         drop_backlog(s);
         s->state = S_FRESH;

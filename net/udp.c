@@ -32,6 +32,7 @@ void udp_apply_options(struct inet_socket *s)
 {
     struct udp_pcb *pcb = s->udp;
     s->applied = __atomic_load_n(&s->base.flags, __ATOMIC_RELAXED);
+    pcb->netif_idx = s->interface;
     if (socket_flag(&s->base, LINUX_SO_BROADCAST))
         ip_set_option(pcb, SOF_BROADCAST);
 }

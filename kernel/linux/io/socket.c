@@ -644,6 +644,7 @@ s64 sys_recvmmsg(int fd, struct uabi_mmsghdr *uheaders, u32 count, u32 flags,
 #define SO_BSDCOMPAT   14
 #define SO_REUSEPORT   15
 #define SO_PASSCRED    16
+#define SO_PEERCRED    17
 #define SO_RCVLOWAT    18
 #define SO_SNDLOWAT    19
 #define SO_RCVTIMEO    20
@@ -658,6 +659,7 @@ s64 sys_recvmmsg(int fd, struct uabi_mmsghdr *uheaders, u32 count, u32 flags,
 #define SO_DOMAIN      39
 #define SO_BUSY_POLL   46
 #define SO_NAPI_ID     56
+#define SO_COOKIE      57
 #define SO_PREFER_BUSY 69
 #define SO_BUSY_BUDGET 70
 
@@ -685,6 +687,33 @@ static int get_number(u32 number, void *value, u32 *len)
     return 0;
 }
 
+/* struct ucred of nobody: a family with credentials tells them itself. */
+static int get_nobody(void *value, u32 *len)
+{
+    static const s32 nobody[3] = {0, -1, -1};
+    *len = MIN(*len, (u32)sizeof(nobody));
+    memcpy(value, nobody, *len);
+    return 0;
+}
+
+/* A number that no other socket has or had. */
+static int get_cookie(struct socket *s, void *value, u32 *len)
+{
+    static u64 last; /* atomic */
+    u64 cookie = __atomic_load_n(&s->cookie, __ATOMIC_RELAXED), none = 0;
+    if (*len < sizeof(cookie))
+        return -EINVAL;
+    if (!cookie) {
+        cookie = __atomic_add_fetch(&last, 1, __ATOMIC_RELAXED);
+        if (!__atomic_compare_exchange_n(&s->cookie, &none, cookie, false, __ATOMIC_RELAXED,
+                                         __ATOMIC_RELAXED))
+            cookie = none;
+    }
+    *len = sizeof(cookie);
+    memcpy(value, &cookie, sizeof(cookie));
+    return 0;
+}
+
 /* Only the family that has credentials passes them. */
 static bool foreign(const struct socket *s, int option)
 {
@@ -709,6 +738,10 @@ static int get_common(struct socket *s, int option, void *value, u32 *len)
     case SO_BSDCOMPAT:
     case SO_NAPI_ID:
         return get_number(0, value, len);
+    case SO_PEERCRED:
+        return get_nobody(value, len);
+    case SO_COOKIE:
+        return get_cookie(s, value, len);
     case SO_MARK:
         return get_number(s->mark, value, len);
     case SO_BUSY_POLL:
