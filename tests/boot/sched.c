@@ -215,7 +215,7 @@ static void migrate(void)
 
 /* ---- fair ---- */
 
-enum { WORKERS_MAX = 4 * CPUS_MAX, FAIR_MS = 5000, FAIR_TRIES = 4, TURNS = 50000 };
+enum { WORKERS_MAX = 4 * CPUS_MAX, FAIR_MS = 5000, FAIR_TRIES = 12, TURNS = 50000 };
 
 struct worker {
     _Alignas(64) uint64_t done; /* pieces of work of TURNS turns of a loop each */
