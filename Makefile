@@ -330,9 +330,9 @@ $(B)/benchmarks/tsc: benchmarks/linux-guest/tsc.c $(B)/.deps
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) -O2 -Wall -Wextra -Werror $< -o $@
 
-$(B)/benchmarks/micro: benchmarks/micro/micro.c $(B)/.deps
+$(B)/benchmarks/micro: benchmarks/micro/micro.c benchmarks/lib/bench.h $(B)/.deps
 	@mkdir -p $(@D)
-	$(call say,CC)$(CC) -static -O2 -pthread -Wall -Wextra -Werror $< -o $@
+	$(call say,CC)$(CC) -I. -static -O2 -pthread -Wall -Wextra -Werror $< -o $@
 
 $(B)/benchmarks/parallel: benchmarks/memory/parallel.c $(B)/.deps
 	@mkdir -p $(@D)
@@ -358,9 +358,9 @@ $(BENCH_JARS): $(B)/benchmarks/%.jar: benchmarks/%.java $(B)/.deps
 	@$(JDK)/bin/javac --release 17 -cp $(subst $(SPACE),:,$(NETTY_JARS)) -d $(B)/benchmarks/$* $<
 	$(call say,JAR)$(JDK)/bin/jar --create --file $@ --main-class $(*F) -C $(B)/benchmarks/$* .
 BENCH_PROGRAMS := $(addprefix $(B)/benchmarks/,net/server net/client net/loopback locks/maps)
-$(BENCH_PROGRAMS): $(B)/benchmarks/%: benchmarks/%.c $(B)/.deps
+$(BENCH_PROGRAMS): $(B)/benchmarks/%: benchmarks/%.c benchmarks/lib/bench.h $(B)/.deps
 	@mkdir -p $(@D)
-	$(call say,CC)$(CC) -static -O1 -pthread -Wall -Wextra -Werror -Wno-unused-parameter $< -o $@
+	$(call say,CC)$(CC) -I. -static -O1 -pthread -Wall -Wextra -Werror -Wno-unused-parameter $< -o $@
 
 .PHONY: bench-built
 bench-built: all $(BENCH_JARS) $(BENCH_PROGRAMS) $(B)/benchmarks/count.so $(B)/benchmarks/tsc $(B)/benchmarks/boot/Boot.jar $(B)/benchmarks/boot/entry $(B)/benchmarks/boot/idle $(B)/benchmarks/micro $(B)/benchmarks/parallel $(B)/benchmarks/sched

@@ -7,6 +7,8 @@
  * and first-use costs only ever add).
  */
 #define _GNU_SOURCE
+#include "benchmarks/lib/bench.h"
+
 #include <errno.h>
 #include <linux/futex.h>
 #include <pthread.h>
@@ -26,21 +28,6 @@
 #define PAGE   4096ul
 #define MIB    (1024 * 1024ul)
 #define ROUNDS 5
-
-static uint64_t now_ns(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return ts.tv_sec * 1000000000ull + ts.tv_nsec;
-}
-
-static void need(int ok, const char *what)
-{
-    if (!ok) {
-        fprintf(stderr, "micro: %s: %s\n", what, strerror(errno));
-        exit(1);
-    }
-}
 
 /* Runs `round` ROUNDS + 1 times; it returns the ns it took for `count` operations, set-up excluded. */
 static void report(const char *name, uint64_t (*round)(unsigned count), unsigned count)

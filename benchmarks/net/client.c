@@ -6,6 +6,9 @@
  *   receive  as many bytes as the server sends
  *   sendfile the same
  */
+#define _GNU_SOURCE
+#include "benchmarks/lib/bench.h"
+
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -21,13 +24,6 @@
 enum { SAMPLES_MAX = 1 << 20, BLOCK = 64 << 10, AT_ONCE = 4 << 20 };
 
 static uint32_t samples_ns[SAMPLES_MAX];
-
-static uint64_t now_ns(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return ts.tv_sec * 1000000000UL + ts.tv_nsec;
-}
 
 static int connected(int type, int port)
 {

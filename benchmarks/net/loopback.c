@@ -4,6 +4,8 @@
  * `-icount shift=0` that is guest instructions.
  */
 #define _GNU_SOURCE
+#include "benchmarks/lib/bench.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -30,21 +32,6 @@ struct pair {
     unsigned count;
     size_t size;
 };
-
-static uint64_t now_ns(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return ts.tv_sec * 1000000000ull + ts.tv_nsec;
-}
-
-static void need(int ok, const char *what)
-{
-    if (!ok) {
-        fprintf(stderr, "loopback: %s: %s\n", what, strerror(errno));
-        exit(1);
-    }
-}
 
 static void read_all(int fd, char *buf, size_t len)
 {
