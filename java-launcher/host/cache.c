@@ -12,7 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { DAY = 24 * 60 * 60, KEEP_DAYS = 30, KEEP_IMAGES = 20 };
+enum { DAY = 24 * 60 * 60, KEEP_DAYS = 30 };
+static const uint64_t keep_image_bytes = 2ul << 30; /* some twenty Java applications */
 
 char *cache_dir(void)
 {
@@ -81,6 +82,7 @@ void cache_used(const char *path)
 struct cached {
     char *path;
     time_t used;
+    uint64_t bytes; /* of a file */
 };
 
 static int last_used_first(const void *a, const void *b)
@@ -105,7 +107,8 @@ static size_t list(const char *dir, const char *prefix, const char *suffix, stru
         *found = realloc(*found, (n + 1) * sizeof **found);
         if (!*found)
             die("out of memory");
-        (*found)[n++] = (struct cached){path, st.st_atime > st.st_ctime ? st.st_atime : st.st_ctime};
+        (*found)[n++] = (struct cached){path, st.st_atime > st.st_ctime ? st.st_atime : st.st_ctime,
+                                        (uint64_t)st.st_size};
     }
     if (d)
         closedir(d);
@@ -114,12 +117,16 @@ static size_t list(const char *dir, const char *prefix, const char *suffix, stru
     return n;
 }
 
-static void tidy_dir(const char *dir, const char *prefix, const char *suffix, size_t keep, time_t older_than)
+/* Removes what is older, and those beyond so many bytes; not the last used, however large. */
+static void tidy_dir(const char *dir, const char *prefix, const char *suffix, uint64_t keep_bytes,
+                     time_t older_than)
 {
     struct cached *found;
+    uint64_t bytes = 0;
     size_t n = list(dir, prefix, suffix, &found);
     for (size_t i = 0; i < n; i++) {
-        if (i < keep && found[i].used >= older_than)
+        bytes += found[i].bytes;
+        if ((i == 0 || bytes <= keep_bytes) && found[i].used >= older_than)
             continue;
         remove_tree(found[i].path);
     }
@@ -129,8 +136,8 @@ static void tidy_dir(const char *dir, const char *prefix, const char *suffix, si
 void cache_tidy(const char *cache)
 {
     time_t now = time(NULL);
-    tidy_dir(cache, "tmp.", "", SIZE_MAX, now - DAY);
-    tidy_dir(fmt("%s/image", cache), "", ".img", KEEP_IMAGES, now - KEEP_DAYS * DAY);
-    tidy_dir(fmt("%s/runtime", cache), "", "", SIZE_MAX, now - KEEP_DAYS * DAY);
-    tidy_dir(fmt("%s/image", cache), "", ".lock", SIZE_MAX, now - KEEP_DAYS * DAY);
+    tidy_dir(cache, "tmp.", "", UINT64_MAX, now - DAY);
+    tidy_dir(fmt("%s/image", cache), "", ".img", keep_image_bytes, now - KEEP_DAYS * DAY);
+    tidy_dir(fmt("%s/runtime", cache), "", "", UINT64_MAX, now - KEEP_DAYS * DAY);
+    tidy_dir(fmt("%s/image", cache), "", ".lock", UINT64_MAX, now - KEEP_DAYS * DAY);
 }

@@ -24,7 +24,7 @@ void cache_unlock(int lock);
 void cache_publish(const char *from, const char *to);
 /* Notes that PATH was used now. */
 void cache_used(const char *path);
-/* Removes what was not used for 30 days, all but the 20 images used last, and old work in progress. */
+/* Removes what was not used for 30 days, images beyond 2 GiB of those used last, and old work in progress. */
 void cache_tidy(const char *cache);
 
 #endif

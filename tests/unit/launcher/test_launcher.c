@@ -1,6 +1,7 @@
 /* The parts of the moka command and of the launcher that need no VM. Prints `ok NAME`; an assertion says
  * where it failed. */
 #include "java-launcher/guest/options.h"
+#include "java-launcher/host/cache.h"
 #include "java-launcher/host/cmdline.h"
 #include "java-launcher/host/elf.h"
 #include "java-launcher/host/jar.h"
@@ -12,10 +13,13 @@
 #include "java-launcher/host/zip.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 #include <zlib.h>
 
@@ -450,6 +454,38 @@ static void test_jvm_options(void)
     CHECK(heap_percent(64 << 20) == 50 && heap_percent(1ull << 30) == 75 && heap_percent(192 << 20) == 62.5);
 }
 
+static char *an_image(const char *cache, unsigned nr, off_t bytes, time_t used)
+{
+    char *path = fmt("%s/image/%u.img", cache, nr);
+    struct timespec t[2] = {{.tv_sec = used}, {.tv_sec = used}};
+    write_whole(path, "", 0, 0644);
+    if (truncate(path, bytes) || utimensat(AT_FDCWD, path, t, 0))
+        die("%s: %s", path, strerror(errno));
+    return path;
+}
+
+/* By bytes, those used last first: many small images drive no large one out. */
+static void test_cache_tidy(void)
+{
+    char dir[] = "/tmp/moka-cache.XXXXXX", *small[60];
+    time_t soon = time(NULL) + 1000;
+    CHECK(mkdtemp(dir));
+    char *last = an_image(dir, 1, 700 << 20, soon), *second = an_image(dir, 2, 1000 << 20, soon - 1);
+    for (unsigned i = 0; i < 60; i++)
+        small[i] = an_image(dir, 100 + i, 1 << 20, soon - 2);
+    char *third = an_image(dir, 3, 500 << 20, soon - 3), *fourth = an_image(dir, 4, 4096, soon - 4);
+    cache_tidy(dir);
+    bool kept = is_file(last) && is_file(second), gone = !is_file(third) && !is_file(fourth);
+    for (unsigned i = 0; i < 60; i++)
+        kept &= is_file(small[i]);
+    char *huge = an_image(dir, 5, 3000l << 20, soon + 1);
+    cache_tidy(dir);
+    kept &= is_file(huge);
+    gone &= !is_file(last) && !is_file(small[0]);
+    remove_tree(dir);
+    CHECK(kept && gone);
+}
+
 int main(void)
 {
     static const struct {
@@ -464,6 +500,7 @@ int main(void)
                  {"damaged-zip", test_damaged_zip},
                  {"elf", test_elf},
                  {"ldcache", test_ldcache},
+                 {"cache-tidy", test_cache_tidy},
                  {"libs", test_libs},
                  {"pump", test_pump},
                  {"pump-whole-lines", test_pump_whole_lines},
