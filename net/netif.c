@@ -221,15 +221,18 @@ void netif_input_segment(struct net_buf *frame, const ip_addr_t *from, const ip_
         return;
     }
     note_offloads(frame);
+    /* lwIP asks whether there is one, and believes that an IPv6 neighbour whose segments come is alive. */
+    ip_data.current_ip6_header = v6 ? (struct ip6_hdr *)(frame->data + FLOW_ETHERNET) : NULL;
     struct pbuf *p = netif_frame_pbuf(frame, headers, len);
     received.dropped += !p;
-    if (!p)
-        return;
-    p->if_idx = netif_get_index(&interface);
-    ip_data.current_netif = ip_data.current_input_netif = &interface;
-    ip_data.current_iphdr_src = *from;
-    ip_data.current_iphdr_dest = *to;
-    tcp_input(p, &interface);
+    if (p) {
+        p->if_idx = netif_get_index(&interface);
+        ip_data.current_netif = ip_data.current_input_netif = &interface;
+        ip_data.current_iphdr_src = *from;
+        ip_data.current_iphdr_dest = *to;
+        tcp_input(p, &interface);
+    }
+    ip_data.current_ip6_header = NULL;
     ip_data.current_netif = ip_data.current_input_netif = NULL;
     ip_addr_set_any(v6, &ip_data.current_iphdr_src);
     ip_addr_set_any(v6, &ip_data.current_iphdr_dest);

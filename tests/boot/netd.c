@@ -13,6 +13,8 @@
  *                  (send_file()), then "\nSENT EAGAINS UNACKNOWLEDGED\n"
  *     R PATH       sends a file the same way
  *     U N          N times: takes "ab", "cU" with MSG_OOB, "de", and answers as urgent() says
+ *     X            sends "!", reads once the peer has reset the connection, and keeps what each read said:
+ *     Y            sends that
  *     M            sends /proc/meminfo and /proc/net/moka, then closes
  *     L            sends "!", then prints "up" or "down" to standard output whenever the link has changed
  *     Q            ends the program with status 0
@@ -373,6 +375,20 @@ static void urgent(int fd, long rounds)
     }
 }
 
+static char read_after_reset[64];
+
+static void read_reset(int fd)
+{
+    struct pollfd p = {.fd = fd}; /* POLLERR and POLLHUP need not be asked for */
+    char bytes[100], *at = read_after_reset;
+    send(fd, "!", 1, 0);
+    poll(&p, 1, 60000);
+    for (int i = 0; i < 3; i++) {
+        ssize_t n = recv(fd, bytes, sizeof(bytes), 0);
+        at += sprintf(at, "%zd %d\n", n, n < 0 ? errno : 0);
+    }
+}
+
 static void *serve(void *arg)
 {
     int fd = (int)(long)arg;
@@ -399,6 +415,10 @@ static void *serve(void *arg)
         send_file_at(fd, line + 2);
     else if (line[0] == 'U')
         urgent(fd, atol(line + 1));
+    else if (line[0] == 'X')
+        read_reset(fd);
+    else if (line[0] == 'Y')
+        send(fd, read_after_reset, strlen(read_after_reset), 0);
     else if (line[0] == 'M')
         copy_file(fd, "/proc/meminfo"), copy_file(fd, "/proc/net/moka");
     else if (line[0] == 'L')

@@ -1,8 +1,11 @@
 """Conversations with netd.c in a VM: every byte is looked at."""
+import errno
 import re
 import select
 import socket
+import struct
 import threading
+import time
 import zlib
 
 from netlib import LIMIT, pattern
@@ -71,6 +74,20 @@ def urgent(rounds=4, address=GUEST):
             s.settimeout(None)  # with one, Python waits for what poll() calls readable, which this is not
             assert s.recv(1, socket.MSG_OOB) == b"x", "the urgent byte"
             s.settimeout(LIMIT)
+
+
+def reset_behind_bytes():
+    """Bytes that came before a reset are read first, then the error, once; so it is on Linux."""
+    with connect() as s:
+        s.sendall(b"X\n")
+        assert s.recv(1) == b"!"
+        s.sendall(b"0123456789")
+        time.sleep(0.05)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    want, end = f"10 0\n-1 {errno.ECONNRESET}\n0 0\n".encode(), time.monotonic() + LIMIT
+    while (got := ask("Y")) != want and time.monotonic() < end:
+        time.sleep(0.05)
+    assert got == want, got
 
 
 def echo(length, address=GUEST):
