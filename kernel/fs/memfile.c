@@ -52,10 +52,11 @@ static ssize_t mem_read(struct file *f, struct iov_iter *it, u64 *pos)
 static ssize_t mem_borrow(struct file *f, u64 pos, size_t n, struct page **pages, u32 max)
 {
     struct vm_object *obj = &f->inode->object;
-    u64 size = __atomic_load_n(&obj->size, __ATOMIC_ACQUIRE),
-        end = pos < size ? pos + MIN(n, size - pos) : pos;
-    u64 first = pos >> PAGE_SHIFT, at = first;
+    u64 size = __atomic_load_n(&obj->size, __ATOMIC_ACQUIRE), first = pos >> PAGE_SHIFT, at = first;
     int err = 0;
+    if (pos >= size || !n)
+        return 0; /* and nothing is lent, though part of the page at pos may lie within the file */
+    u64 end = pos + MIN(n, size - pos);
     for (; at << PAGE_SHIFT < end && at - first < max; at++) {
         struct page **page = &pages[at - first];
         err = page_for_read(obj, at, page);

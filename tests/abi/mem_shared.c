@@ -1,6 +1,8 @@
 /* Files in memory: shared and private mappings, holes, truncation, memfd_create. */
 #include "abi.h"
 
+#include <sys/sendfile.h>
+
 static int file_of(const char *name, size_t len, char fill)
 {
     char page[PAGE];
@@ -133,6 +135,31 @@ CASE(memfd)
 
 /* ZGC of JDK 17: one memfd, three mappings of the heap, PROT_NONE reservations replaced by MAP_FIXED views.
  */
+static long shared_memory_kb(void)
+{
+    static char text[4096];
+    slurp("/proc/meminfo", text, sizeof(text));
+    const char *line = strstr(text, "\nShmem:");
+    return line ? atol(line + 7) : -1;
+}
+
+/* A copy that asks for more than the file has leaves nothing of it behind. */
+CASE(memfd_sent_and_closed)
+{
+    enum { FILES = 10000, LEFT_KB = 20000 };
+    int out = OK(memfd_create("out", MFD_CLOEXEC)), wrong = 0;
+    long before = shared_memory_kb();
+    for (int k = 0; k < FILES; k++) {
+        off_t at = 0;
+        int fd = memfd_create("in", MFD_CLOEXEC);
+        wrong += write(fd, "abcdefgh", 8) != 8 || sendfile(out, fd, &at, 1000) != 8 || close(fd);
+        lseek(out, 0, SEEK_SET);
+    }
+    VALUE(wrong);
+    CHECK(before >= 0 && shared_memory_kb() - before < LEFT_KB);
+    close(out);
+}
+
 CASE(memfd_three_views)
 {
     int fd = memfd_create("java_heap", MFD_CLOEXEC);
