@@ -12,6 +12,7 @@
 #define SYN_LINEAR   4u  /* resends of a SYN before the timeout doubles, as Linux (tcp_syn_linear_timeouts) */
 #define SYN_RETRIES  6u  /* behind those, at most (tcp_syn_retries) */
 #define SYNACK_TRIES 5u  /* resends of the answer to a SYN (tcp_synack_retries) */
+#define SYNACK_FULL  2u  /* the same while half of the backlog is taken, as Linux: floods end soon */
 #define RETRIES      15u /* for as long as this many would take (tcp_retries2) */
 #define ORPHAN_TRIES 8u  /* the same of a connection whose socket is closed (tcp_orphan_retries) */
 #define PROBE_BEYOND (8 * NSEC_PER_MSEC) /* beyond two round trips: hosts are not punctual, as Linux */
@@ -164,10 +165,16 @@ static u64 patience(const struct tcp_pcb *pcb)
     return all;
 }
 
+static u32 synack_retries(const struct tcp_pcb *pcb)
+{
+    const struct tcp_pcb_listen *l = pcb->listener;
+    return l && 2 * l->accepts_pending > MAX(8, l->backlog) ? SYNACK_FULL : SYNACK_TRIES;
+}
+
 static bool gives_up(const struct tcp_pcb *pcb, u64 now)
 {
     if (pcb->state == SYN_RCVD)
-        return pcb->nrtx >= SYNACK_TRIES;
+        return pcb->nrtx >= synack_retries(pcb);
     return pcb->nrtx && ((pcb->state == SYN_SENT && pcb->nrtx >= SYN_LINEAR + syn_retries(pcb)) ||
                          now - pcb->recovery.stuck_from_ns >= patience(pcb));
 }
