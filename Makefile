@@ -255,18 +255,21 @@ $(B)/tests/unit/net-recovery: tests/unit/net/test_recovery.c net/recovery.c net/
 	$(call say,CC)$(CC) $(LWIP_INCLUDE) $(filter-out $(WARN),$(HOST_TEST_CFLAGS)) -w $(filter %.c,$^) $(LWIP_C:%=$(LWIP)/%) -o $@
 
 # The launcher's warnings, not the kernel's: it is a program of the host. Leaks are no fault of a command that ends at once.
-LAUNCHER_TEST_C := $(filter-out %/main.c,$(wildcard java-launcher/host/*.c)) java-launcher/guest/conf.c java-launcher/guest/options.c
-UNIT_TESTS += $(B)/tests/unit/launcher
-$(B)/tests/unit/launcher: tests/unit/launcher/test_launcher.c $(LAUNCHER_TEST_C) $(wildcard java-launcher/*/*.h)
+SANITIZED_CFLAGS := $(HOST_CFLAGS) -fsanitize=address,undefined -fno-sanitize-recover=undefined
+SANITIZED_MOKA_O := $(patsubst %.c,$(B)/sanitized/%.o,$(wildcard java-launcher/host/*.c) tests/unit/launcher/no_leaks.c)
+LAUNCHER_TEST_O := $(filter-out %/main.o,$(SANITIZED_MOKA_O))
+$(B)/sanitized/%.o: %.c | $(B)/.deps
 	@mkdir -p $(@D)
-	$(call say,CC)$(CC) $(HOST_CFLAGS) -fsanitize=address,undefined -fno-sanitize-recover=undefined $(filter %.c,$^) tests/unit/launcher/no_leaks.c -lz -lZydis -o $@
-UNIT_TESTS += $(B)/tests/unit/rewrite
-$(B)/tests/unit/rewrite: tests/unit/launcher/test_rewrite.c $(filter-out %/main.c,$(wildcard java-launcher/host/*.c)) $(wildcard java-launcher/host/*.h)
+	$(call say,CC)$(CC) $(SANITIZED_CFLAGS) -MMD -MP -c $< -o $@
+UNIT_TESTS += $(B)/tests/unit/launcher $(B)/tests/unit/rewrite
+$(B)/tests/unit/launcher: $(patsubst %.c,$(B)/sanitized/%.o,tests/unit/launcher/test_launcher.c java-launcher/guest/conf.c java-launcher/guest/options.c)
+$(B)/tests/unit/rewrite: $(B)/sanitized/tests/unit/launcher/test_rewrite.o
+$(B)/tests/unit/launcher $(B)/tests/unit/rewrite: $(LAUNCHER_TEST_O)
+$(B)/moka-sanitized: $(SANITIZED_MOKA_O)
+$(B)/tests/unit/launcher $(B)/tests/unit/rewrite $(B)/moka-sanitized:
 	@mkdir -p $(@D)
-	$(call say,CC)$(CC) $(HOST_CFLAGS) -fsanitize=address,undefined -fno-sanitize-recover=undefined $(filter %.c,$^) tests/unit/launcher/no_leaks.c -lz -lZydis -o $@
-$(B)/moka-sanitized: $(wildcard java-launcher/host/*.[ch])
-	@mkdir -p $(@D)
-	$(call say,CC)$(CC) $(HOST_CFLAGS) -fsanitize=address,undefined -fno-sanitize-recover=undefined $(filter %.c,$^) tests/unit/launcher/no_leaks.c -lz -lZydis -o $@
+	$(call say,CC)$(CC) $(SANITIZED_CFLAGS) $^ -lz -lZydis -o $@
+-include $(wildcard $(B)/sanitized/*/*/*.d $(B)/sanitized/*/*/*/*.d)
 
 FS_TEST_C := $(addprefix kernel/fs/,iov.c dentry.c path.c inode.c open.c namei.c file.c erofs.c memfs.c memfile.c mount.c volume.c lock.c)
 UNIT_TESTS += $(B)/tests/unit/fs.sh
@@ -284,9 +287,13 @@ COMMA := ,
 MM_TEST_CFLAGS := $(HOST_TEST_CFLAGS) -Itests/unit/mm/shim -Itests/unit/mm -mcx16 -fno-builtin -fno-strict-aliasing \
 	-DHOST_BASE=0x200000000000UL -DHOST_PROGRAM_END=0x100000000000UL
 UNIT_TESTS += $(B)/tests/unit/mm-phys $(B)/tests/unit/mm-vm $(B)/tests/unit/mm-smp $(B)/tests/unit/mm-smp-tsan
-$(B)/tests/unit/mm-%: tests/unit/mm/test_%.c tests/unit/mm/host.c tests/unit/mm/host.h $(wildcard mm/*/*.[ch])
+MM_TEST_O := $(patsubst %.c,$(B)/tests/unit-mm/%.o,tests/unit/mm/host.c $(wildcard mm/*/*.c))
+$(B)/tests/unit-mm/%.o: %.c $(wildcard tests/unit/mm/*.h) $(wildcard mm/*/*.h)
 	@mkdir -p $(@D)
-	$(call say,CC)$(CC) -Itests/unit/mm/shim $(MM_TEST_CFLAGS) $(filter %.c,$^) -pthread -o $@
+	$(call say,CC)$(CC) -Itests/unit/mm/shim $(MM_TEST_CFLAGS) -c $< -o $@
+$(B)/tests/unit/mm-%: $(B)/tests/unit-mm/tests/unit/mm/test_%.o $(MM_TEST_O)
+	@mkdir -p $(@D)
+	$(call say,CC)$(CC) $(MM_TEST_CFLAGS) $^ -pthread -o $@
 # ThreadSanitizer keeps other parts of the address space to itself.
 $(B)/tests/unit/mm-smp-tsan: tests/unit/mm/test_smp.c tests/unit/mm/host.c tests/unit/mm/host.h $(wildcard mm/*/*.[ch])
 	@mkdir -p $(@D)
