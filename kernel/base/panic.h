@@ -27,7 +27,9 @@ void backtrace_print(const struct trap_frame *frame);
 
 /*
  * What panic and shutdown run first to tell the host the exit status; NULL until a driver registers one.
- * Called with interrupts off, other CPUs stopped; must not sleep or lock. status: 0..255.
+ * Called with interrupts off; must not sleep or lock. After a panic the other CPUs are stopped; in an orderly
+ * end they run on, and whoever ends the machine has kept them from the driver (console_finish()). status:
+ * 0..255.
  */
 extern void (*shutdown_report)(int status);
 /* Powers the machine off after reporting status (0..255). Any context; does not return. */
