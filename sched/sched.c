@@ -483,6 +483,7 @@ static void timer_interrupt(void *arg)
 {
     struct runqueue *rq = this_runqueue();
     rq->armed_ns = ~0UL;
+    tlb_refit(rq->now);
     PUBLISH(rq->timer_interrupts, rq->timer_interrupts + 1);
     this_cpu()->need_resched = true;
 }

@@ -70,6 +70,19 @@ public final class Kernels {
         return 10000;
     }
 
+    /** 64 MiB, here and there: what big heaps do to the caches of translations. */
+    private static int[] big;
+
+    private static long scattered() {
+        if (big == null)
+            big = RANDOM.ints(1 << 24).toArray();
+        int at = (int) sink;
+        for (int i = 0; i < 10000; i++)
+            at = at * 1664525 + big[at >>> 8];
+        sink += at;
+        return 10000;
+    }
+
     /** A live set that changes: what makes a generational collector copy. */
     private static final Object[][] LIVE = new Object[4096][];
     private static final Random RANDOM = new Random(1);
@@ -276,6 +289,8 @@ public final class Kernels {
         measure("digest_64k", Kernels::digest);
         measure("garbage", Kernels::garbage);
         measure("survivors", Kernels::survivors);
+        measure("scattered_64m", Kernels::scattered);
+        big = null;
         measure("full_collection", Kernels::collect);
         measure("fork_join", Kernels::forkJoin);
         ReentrantLock lock = new ReentrantLock();

@@ -114,6 +114,21 @@ static inline u32 inl(u16 port)
 
 /* Nanoseconds since boot; never goes back, on any CPU. Any context. */
 u64 clock_monotonic_ns(void);
+
+/*
+ * QEMU's TCG keeps translations in a table whose size it changes only when all of them are dropped, by how
+ * many there were (7.2: accel/tcg/cputlb.c, tlb_mmu_resize_locked()). A kernel that hardly ever drops them
+ * all keeps the table that was right at boot, and a program that works on tens of megabytes misses at nearly
+ * each access. So there all are dropped twenty times a second, if there is a timer interrupt then. Any
+ * context, on the CPU it is about.
+ */
+extern bool tlb_refits;
+void tlb_refit_now(u64 now_ns);
+static inline void tlb_refit(u64 now_ns)
+{
+    if (tlb_refits)
+        tlb_refit_now(now_ns);
+}
 /* Nanoseconds since 1970-01-01 UTC. Any context. */
 u64 clock_realtime_ns(void);
 /* Shifts the realtime clock (clock_settime). */

@@ -18,5 +18,6 @@ void arch_init(void)
     ioapic_init();
     clock_init();
     fences_elided = platform.cpu_count <= 1 && hypervisor_is(HYPERVISOR_TCG);
+    tlb_refits = hypervisor_is(HYPERVISOR_TCG);
     irq_on();
 }

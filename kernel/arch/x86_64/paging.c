@@ -15,6 +15,7 @@
 #define PTE_TABLE  (PTE_PRESENT | PTE_WRITE)
 #define PTE_KERNEL (PTE_PRESENT | PTE_GLOBAL | PTE_ACCESSED | PTE_DIRTY)
 #define CR4_PGE    0x80UL
+#define REFIT_NS   (50 * NSEC_PER_MSEC) /* half of the time that QEMU looks back on */
 
 /* Tables of the kernel image's first 8 MiB and of the system-call table. */
 #define IMAGE_TABLES 4
@@ -44,6 +45,18 @@ void tlb_flush_all_local(void)
     __asm__ volatile("movq %%cr4, %0" : "=r"(cr4));
     __asm__ volatile("movq %0, %%cr4; movq %1, %%cr4" ::"r"(cr4 & ~CR4_PGE), "r"(cr4) : "memory");
     irq_restore(flags);
+}
+
+bool tlb_refits;
+
+void tlb_refit_now(u64 now_ns)
+{
+    static u64 refitted_ns[CPU_MAX]; /* each CPU's own */
+    u64 *last = &refitted_ns[cpu_id()];
+    if (now_ns - *last < REFIT_NS)
+        return;
+    *last = now_ns;
+    tlb_flush_all_local();
 }
 
 static u64 image_rights(u64 addr)
