@@ -307,7 +307,7 @@ $(B)/tests/unit/sched: tests/unit/sched/test_sched.c tests/unit/sched/simulator.
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) -Itests/unit/sched/shim $(filter-out -fsanitize=%,$(HOST_TEST_CFLAGS)) -Wno-clobbered -fsanitize=undefined -fno-strict-aliasing $(filter %.c,$^) -o $@
 UNIT_TESTS += $(B)/tests/unit/sched-tsan
-$(B)/tests/unit/sched-tsan: tests/unit/sched/test_locks.c $(addprefix sched/,mutex.c rwlock.c waitq.c futex.c) $(SCHED_TEST_DEPS)
+$(B)/tests/unit/sched-tsan: tests/unit/sched/test_locks.c $(addprefix sched/,mutex.c waitq.c futex.c) $(SCHED_TEST_DEPS)
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) -Itests/unit/sched/shim $(filter-out -fsanitize=%,$(HOST_TEST_CFLAGS)) -fsanitize=thread -pthread $(filter %.c,$^) -o $@
 UNIT_TESTS += $(B)/tests/model.sh

@@ -52,11 +52,6 @@ u64 flow_multiplier;
 
 /* ---- the lock ---- */
 
-bool core_held(void)
-{
-    return mutex_held(&core);
-}
-
 void core_enter(void)
 {
     mutex_lock(&core);

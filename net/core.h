@@ -23,7 +23,6 @@ void core_loop(void);
 int core_wait(struct waitq *q, u64 deadline_ns);
 /* The same for a caller that has queued itself: leaves, sleeps once, enters. */
 int core_sleep(u64 deadline_ns);
-bool core_held(void);
 
 void core_init(void);  /* lwIP and loopback */
 void core_start(void); /* the worker */

@@ -1,7 +1,7 @@
 /*
- * Sleeping locks: a lock-free mutex and a reader-writer lock. Threads only, preemption on; never from
- * interrupt handlers. Not recursive. A zeroed lock is free. An uncontended mutex never sleeps, so it works
- * before sched_init() and costs two atomic instructions.
+ * The sleeping lock: a lock-free mutex. Threads only, preemption on; never from interrupt handlers. Not
+ * recursive. A zeroed one is free. Uncontended it never sleeps, so it works before sched_init() and costs two
+ * atomic instructions.
  *
  * The mutex
  * ---------
@@ -91,43 +91,5 @@ void mutex_lock(struct mutex *m);
 bool mutex_trylock(struct mutex *m);
 void mutex_unlock(struct mutex *m);
 bool mutex_held(const struct mutex *m); /* by the calling thread; for ASSERT */
-
-/*
- * The reader-writer lock
- * ----------------------
- * Readers share, a writer is alone. A waiting writer keeps new readers out, so a reader must not lock again
- * while it reads; when the writer leaves, all readers that came meanwhile get in before the next writer:
- * neither side starves. Uncontended: one atomic instruction to read, a few to write. The holder of a write
- * lock unlocks it itself.
- *
- *   readers   active and waiting readers, minus RWLOCK_WRITER while a writer waits or writes (atomic)
- *   draining  how many readers the waiting writer still waits for (atomic; may be below 0 for a moment)
- *
- * write_lock: takes `writers`, subtracts RWLOCK_WRITER from readers: the value before, r, is the number of
- * active readers. Adds r to draining; not 0 then: sleeps until the last of these readers, whose subtraction
- * makes draining 0, wakes it. write_unlock: adds RWLOCK_WRITER; the r readers counted now wait or are about
- * to: admits r (those that do not wait yet find an admission in `admissions`), then releases `writers`.
- * A reader's subtraction from draining and the writer's addition are on one variable, so exactly one of them
- * sees 0 last. (The scheme is that of Go's sync.RWMutex, itself after Courtois et al., CACM 1971.)
- */
-struct rwlock {
-    s64 readers;           /* atomic */
-    s64 draining;          /* atomic */
-    struct mutex writers;  /* held by the writer from write_lock to write_unlock */
-    struct thread *writer; /* atomic: the writer while it waits for readers or writes */
-
-    struct mutex waiting_lock; /* guards the two below */
-    struct rwlock_waiter *waiting;
-    u64 admissions;
-};
-#define RWLOCK_WRITER (1L << 32)
-
-void read_lock(struct rwlock *l);
-bool read_trylock(struct rwlock *l);
-void read_unlock(struct rwlock *l);
-void write_lock(struct rwlock *l);
-bool write_trylock(struct rwlock *l);
-void write_unlock(struct rwlock *l);
-bool write_held(const struct rwlock *l); /* by the calling thread; for ASSERT */
 
 #endif

@@ -5,8 +5,6 @@
 #include "sched/runqueue.h"
 
 static struct kpool pool = KPOOL_INIT(struct thread);
-static struct mutex list_lock;
-static struct list all_threads = LIST_INIT(all_threads);
 
 /* A freed struct thread may have its first words overwritten by the pool; a late waker touches `wait`. */
 _Static_assert(offsetof(struct thread, wait) >= 16, "thread->wait must survive kpool_free");
@@ -25,7 +23,6 @@ void thread_init(struct thread *t, const char *name, struct thread *parent)
     t->migrate_to = ~0u;
     t->affinity = parent ? PEEK(parent->affinity) : ~0UL;
     sched_set_nice(t, parent ? PEEK(parent->nice) : 0);
-    list_init(&t->all_link);
 }
 
 static void free_thread(struct thread *t)
@@ -116,46 +113,19 @@ struct thread *thread_create(const char *name, void (*entry)(void *), void *arg,
     t->entry = entry;
     t->arg = arg;
     arch_thread_prepare(t, thread_main, t);
-    mutex_lock(&list_lock);
-    list_push_back(&all_threads, &t->all_link);
-    mutex_unlock(&list_lock);
     return t;
-}
-
-static void unlist(struct thread *t)
-{
-    mutex_lock(&list_lock);
-    list_del(&t->all_link);
-    mutex_unlock(&list_lock);
 }
 
 void thread_discard(struct thread *t)
 {
-    unlist(t);
     free_thread(t);
 }
 
 _Noreturn void thread_exit(void)
 {
     struct thread *t = current_thread(), *surplus;
-    unlist(t);
     while ((surplus = take_dead(DEAD_CACHE_MAX)))
         free_thread(surplus);
     sched_exit_switch(t);
     panic("a dead thread ran: %s", t->name);
-}
-
-int thread_for_each(int (*fn)(struct thread *t, void *arg), void *arg)
-{
-    struct thread *t;
-    int stop = 0;
-    mutex_lock(&list_lock);
-    list_for_each(t, &all_threads, all_link)
-    {
-        stop = fn(t, arg);
-        if (stop)
-            break;
-    }
-    mutex_unlock(&list_lock);
-    return stop;
 }

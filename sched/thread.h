@@ -111,7 +111,6 @@ struct thread {
     u32 weight;  /* 1024 for nice 0 */
     u64 inverse; /* 2^32 * 1024 / weight */
 
-    struct list all_link; /* guarded by the thread list's mutex */
     void (*entry)(void *);
     void *arg;
     struct thread *dead_next;
@@ -169,9 +168,6 @@ u32 sched_runnable(void);
 bool sched_alone(void);
 u64 sched_switch_count(void);
 u64 sched_timer_interrupts(u32 cpu); /* timer interrupts taken since boot */
-
-/* Calls fn for each thread with the thread list's mutex held, until it returns non-zero; returns that. */
-int thread_for_each(int (*fn)(struct thread *t, void *arg), void *arg);
 
 /*
  * Called by a thread that goes to sleep and has thread->holds set, which is cleared: somebody else shall do

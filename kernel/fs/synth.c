@@ -170,15 +170,6 @@ static struct synth_inode *synth_create(struct mount *mount, u32 mode, const str
     return si;
 }
 
-struct inode *synth_inode_link(ssize_t (*target)(char *buf, size_t size, void *arg), void *arg)
-{
-    struct synth_inode *si = synth_create(proc_mount, S_IFLNK | 0777, &synth_link_ops, arg);
-    if (!si)
-        return NULL;
-    si->target = target;
-    return &si->inode;
-}
-
 struct inode *synth_inode_jump(ssize_t (*target)(char *buf, size_t size, void *arg),
                                struct file *(*get)(void *arg), void *arg)
 {

@@ -426,8 +426,7 @@ struct synth_dir_ops {
     int (*lookup)(const char *name, u32 len, struct inode **out, void *ctx);
 };
 int synth_dynamic_dir(const char *path, const struct synth_dir_ops *ops, void *ctx);
-/* Inodes for synth_dir_ops.lookup: a link, a generated text, a directory. */
-struct inode *synth_inode_link(ssize_t (*target)(char *buf, size_t size, void *arg), void *arg);
+/* Inodes for synth_dir_ops.lookup: a generated text, a directory. */
 struct inode *synth_inode_file(int (*show)(struct seq *s, void *arg), void *arg);
 /* A link with the text of target that leads to the file get returns (a new reference, or NULL: -ENOENT). */
 struct inode *synth_inode_jump(ssize_t (*target)(char *buf, size_t size, void *arg),

@@ -102,12 +102,6 @@ static u32 task_unlink(struct task *t)
     return left;
 }
 
-void task_discard(struct task *t)
-{
-    task_unlink(t);
-    task_put(t);
-}
-
 struct task *task_find(s32 tid)
 {
     if (tid <= 0 || tid >= TID_MAX)

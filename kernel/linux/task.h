@@ -93,8 +93,6 @@ static inline struct thread *task_thread(const struct task *t)
 /* A task for a thread that is not started yet, with a tid, linked and counted. NULL: out of memory or of
  * tids. */
 struct task *task_create(struct thread *t);
-/* Takes back one whose thread will not start; frees the task, not the thread. */
-void task_discard(struct task *t);
 /* The thread with that id and a reference, or NULL. */
 struct task *task_find(s32 tid);
 void task_put(struct task *t);

@@ -130,11 +130,6 @@ void ipi_send(u32 cpu, u32 vector)
     lapic_send(cpus[cpu]->apic_id, ICR_FIXED | vector);
 }
 
-void ipi_send_others(u32 vector)
-{
-    lapic_send_others(ICR_FIXED | vector);
-}
-
 /* Intel SDM 3A, 10.11: message address 0xfee00000 | destination << 12; data: vector, fixed, edge. */
 void msi_message(u32 vector, u32 cpu, u64 *addr, u32 *data)
 {

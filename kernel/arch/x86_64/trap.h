@@ -116,7 +116,6 @@ int ioapic_route(u32 gsi, u32 vector, u32 cpu, bool level);
 void msi_message(u32 vector, u32 cpu, u64 *addr, u32 *data);
 /* Sends vector to another CPU. Any context. */
 void ipi_send(u32 cpu, u32 vector);
-void ipi_send_others(u32 vector);
 /* The fixed vectors above 0xf0: set a handler each, once. */
 #define VECTOR_RESCHED 0xf1
 #define VECTOR_TLB     0xf2

@@ -255,7 +255,7 @@ static void x2apic(void)
     CHECK(machine.icr == 0x300004608);
     ipi_send(0, VECTOR_RESCHED);
     CHECK(machine.icr == (0x4200004000 | VECTOR_RESCHED));
-    ipi_send_others(VECTOR_TLB);
+    lapic_send_others(ICR_FIXED | VECTOR_TLB);
     CHECK(machine.icr == (0xc4000 | VECTOR_TLB) && machine.ipis == 4);
     lapic_eoi();
     CHECK(machine.eois == 1);

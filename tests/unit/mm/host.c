@@ -338,42 +338,6 @@ void mutex_unlock(struct mutex *m)
     __atomic_store_n(&m->count, 0, __ATOMIC_RELEASE);
 }
 
-/* readers: -1 written, > 0 shared. */
-bool read_trylock(struct rwlock *l)
-{
-    s64 n = __atomic_load_n(&l->readers, __ATOMIC_RELAXED);
-    return n >= 0 &&
-           __atomic_compare_exchange_n(&l->readers, &n, n + 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
-}
-
-void read_lock(struct rwlock *l)
-{
-    while (!read_trylock(l)) {
-        take_interrupts();
-        host_yield();
-    }
-}
-
-void read_unlock(struct rwlock *l)
-{
-    __atomic_sub_fetch(&l->readers, 1, __ATOMIC_RELEASE);
-}
-
-void write_lock(struct rwlock *l)
-{
-    s64 zero = 0;
-    while (!__atomic_compare_exchange_n(&l->readers, &zero, -1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
-        zero = 0;
-        take_interrupts();
-        host_yield();
-    }
-}
-
-void write_unlock(struct rwlock *l)
-{
-    __atomic_store_n(&l->readers, 0, __ATOMIC_RELEASE);
-}
-
 void waitq_enter(struct waitq *q, struct waiter *w)
 {
 }

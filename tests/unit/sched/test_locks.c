@@ -168,27 +168,6 @@ static void check_mutex(void)
     ASSERT(!lock.count && !lock.push && !lock.pop && !lock.handoff);
 }
 
-/* ---- reader-writer lock ---- */
-
-static struct rwlock rw;
-static u64 pair[2];
-
-static void read_and_write(u32 index)
-{
-    for (int i = 0; i < ROUNDS; i++) {
-        if ((i + index) % 8 == 0) {
-            write_lock(&rw);
-            pair[0]++;
-            pair[1]++;
-            write_unlock(&rw);
-        } else {
-            read_lock(&rw);
-            ASSERT(pair[0] == pair[1]);
-            read_unlock(&rw);
-        }
-    }
-}
-
 /* ---- wait queue: a bounded buffer of one ---- */
 
 static struct waitq changed;
@@ -342,8 +321,6 @@ int main(void)
 {
     alarm(120);
     check_mutex();
-    in_parallel("rwlock", read_and_write);
-    ASSERT(!rw.readers && !rw.draining && !rw.admissions);
     in_parallel("waitq", send_and_receive);
     ask_first = true;
     in_parallel("waitq-busy-mutex", send_and_receive);

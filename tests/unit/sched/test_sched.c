@@ -360,7 +360,6 @@ static void timers(void)
 /* ---- locks ---- */
 
 static struct mutex lock;
-static struct rwlock rw;
 static u64 inside, total;
 
 static void locker(void *arg)
@@ -389,42 +388,6 @@ static void mutexes(void)
         sleep_for(NSEC_PER_MSEC);
     CHECK(total == 2000, "%lu", total);
     CHECK(!lock.count && !lock.push && !lock.pop && !lock.handoff, "not free");
-    sim_stop();
-}
-
-static u64 readers, writers;
-static void reader(void *arg)
-{
-    for (int i = 0; i < 100; i++) {
-        read_lock(&rw);
-        __atomic_fetch_add(&readers, 1, __ATOMIC_RELAXED);
-        sim_work(20 * NSEC_PER_USEC);
-        CHECK(!writers, "a writer beside a reader");
-        __atomic_fetch_sub(&readers, 1, __ATOMIC_RELAXED);
-        read_unlock(&rw);
-    }
-    __atomic_fetch_add(&ended, 1, __ATOMIC_RELAXED);
-}
-static void writer(void *arg)
-{
-    for (int i = 0; i < 100; i++) {
-        write_lock(&rw);
-        CHECK(++writers == 1 && !readers, "%lu writers, %lu readers", writers, readers);
-        sim_work(50 * NSEC_PER_USEC);
-        CHECK(--writers == 0 && !readers, "not alone");
-        write_unlock(&rw);
-        if (i % 5 == 0)
-            sleep_for(NSEC_PER_MSEC / 3);
-    }
-    __atomic_fetch_add(&ended, 1, __ATOMIC_RELAXED);
-}
-static void rwlocks(void)
-{
-    for (int i = 0; i < 9; i++)
-        thread_start(thread_create("rw", i % 3 ? reader : writer, NULL, false));
-    while (ended < 9)
-        sleep_for(NSEC_PER_MSEC);
-    CHECK(!rw.readers && !rw.draining && !rw.admissions && !rw.waiting, "not free");
     sim_stop();
 }
 
@@ -550,8 +513,6 @@ static const struct test {
     {"sched/timers", 2, timers},
     {"sched/mutex-1", 1, mutexes},
     {"sched/mutex-4", 4, mutexes},
-    {"sched/rwlock-1", 1, rwlocks},
-    {"sched/rwlock-4", 4, rwlocks},
     {"sched/recycling", 4, recycling},
     {"sched/interruption", 2, interruption},
     {"sched/migration", 4, migration},
