@@ -7,6 +7,7 @@
 #include "net/refer.h"
 #include "net/share.h"
 #include "net/table.h"
+#include "net/template.h"
 
 #define CHUNK_SMALL 1024u  /* bytes a small send copies through the stack */
 #define CHUNK       16384u /* a large one, through the heap */
@@ -95,6 +96,7 @@ void tcp_apply_options(struct inet_socket *s)
     pcb->recovery.syn_retries = inet_option(s, 6, 7);
     pcb->recovery.user_timeout_ms = inet_option(s, 6, 18);
     pcb->netif_idx = s->interface;
+    template_renew(s);
     pcb->tos = inet_option(s, 0, 1);
     if (inet_option(s, 0, 2) > 0)
         pcb->ttl = inet_option(s, 0, 2);

@@ -7,18 +7,22 @@
 #include "net/flow.h"
 #include "net/transmit.h"
 
-#define TEMPLATES   256u
-#define HEADERS_MAX (FLOW_ETHERNET + FLOW_IPV6 + UDP_HLEN)
-#define IPV6_MTU    1280u /* goes everywhere (RFC 8200, section 5) */
+#define TEMPLATES    256u
+#define HEADERS_MAX  (FLOW_ETHERNET + FLOW_IPV6 + UDP_HLEN)
+#define IPV6_MTU     1280u /* goes everywhere (RFC 8200, section 5) */
+#define SEGMENT_MAX  192u  /* bytes with TCP's header: more may be joined with what follows */
+#define UDP_CHECKSUM 6u    /* its place in the header */
+#define TCP_CHECKSUM 16u
 
 static struct template
 {
     u64 identity; /* inet_socket.identity */
     u64 until_ns;
     u32 generation;
-    u32 headers; /* bytes */
-    u32 sum;     /* of the IPv4 header but for length and identification */
-    u32 pseudo;  /* of the pseudo-header but for the length */
+    u32 headers; /* bytes; UDP's is one of them, TCP's is not */
+    bool v6;
+    u32 sum;    /* of the IPv4 header but for length and identification */
+    u32 pseudo; /* of the pseudo-header but for the length */
     ip_addr_t to;
     u8 bytes[HEADERS_MAX];
 }
@@ -31,7 +35,7 @@ static struct {
     const struct inet_socket *socket; /* NULL: nobody watches */
     const ip_addr_t *to;
 } watched;
-static u64 by_template;
+static u64 by_template, segments_by_template;
 
 static struct template *place(const struct inet_socket *s, const ip_addr_t *to)
 {
@@ -64,30 +68,40 @@ void template_end(void)
     watched.socket = NULL;
 }
 
-/* The length of its headers, if the frame is a whole datagram to one machine; else 0. */
-static u32 headers_of(const u8 *frame, u32 len)
+static bool is_stream(const struct inet_socket *s)
+{
+    return s->base.type == SOCK_STREAM;
+}
+
+/* The length of its headers up to IP's, if the frame is a whole packet to one machine that carries
+ * `protocol`; else 0. */
+static u32 headers_of(const u8 *frame, u32 len, u8 protocol)
 {
     const u8 *ip = frame + FLOW_ETHERNET;
     if (len < FLOW_ETHERNET + FLOW_IPV4 + UDP_HLEN || frame[0] & 1)
         return 0;
     if (flow_be16(frame + 12) == 0x0800)
-        return ip[0] == 0x45 && ip[9] == FLOW_UDP && !((ip[6] & 0x3f) | ip[7])
-                   ? FLOW_ETHERNET + FLOW_IPV4 + UDP_HLEN
-                   : 0;
-    return flow_be16(frame + 12) == 0x86dd && len >= HEADERS_MAX && ip[6] == FLOW_UDP ? HEADERS_MAX : 0;
+        return ip[0] == 0x45 && ip[9] == protocol && !((ip[6] & 0x3f) | ip[7]) ? FLOW_ETHERNET + FLOW_IPV4
+                                                                               : 0;
+    return flow_be16(frame + 12) == 0x86dd && len >= HEADERS_MAX && ip[6] == protocol
+               ? FLOW_ETHERNET + FLOW_IPV6
+               : 0;
 }
 
-void template_see(const u8 *frame, u32 len)
+static void learn(const u8 *frame, u32 len)
 {
-    u32 headers = watched.socket ? headers_of(frame, len) : 0;
+    u8 protocol = is_stream(watched.socket) ? FLOW_TCP : FLOW_UDP;
+    u32 headers = headers_of(frame, len, protocol);
     if (!headers)
         return;
     struct template *t = place(watched.socket, watched.to);
-    bool v6 = headers == HEADERS_MAX;
+    bool v6 = headers == FLOW_ETHERNET + FLOW_IPV6;
+    headers += protocol == FLOW_UDP ? UDP_HLEN : 0;
     *t = (struct template){.identity = watched.socket->identity,
                            .until_ns = clock_monotonic_ns() + TEMPLATE_LIFE,
                            .generation = __atomic_load_n(&generation, __ATOMIC_RELAXED),
                            .headers = headers,
+                           .v6 = v6,
                            .to = *watched.to};
     memcpy(t->bytes, frame, headers);
     u8 *ip = t->bytes + FLOW_ETHERNET;
@@ -96,18 +110,34 @@ void template_see(const u8 *frame, u32 len)
         memset(ip + 10, 0, 2);
         t->sum = flow_sum_words(ip, FLOW_IPV4 / 2);
     }
-    t->pseudo = FLOW_UDP + (v6 ? flow_sum_words(ip + 8, 16) : flow_sum_words(ip + 12, 4));
+    t->pseudo = protocol + (v6 ? flow_sum_words(ip + 8, 16) : flow_sum_words(ip + 12, 4));
     watched.socket = NULL;
+}
+
+void template_see(const u8 *frame, u32 len)
+{
+    if (unlikely(watched.socket))
+        learn(frame, len);
 }
 
 /* ---- to send ---- */
 
-/* The headers before a datagram of len bytes with its own. */
-static void fill(const struct template *t, u8 *frame, u32 len, u16 port)
+/* How s sends to `to`, a packet of so many bytes behind IP's header; NULL: not known, or not any more. */
+static const struct template *look(const struct inet_socket *s, const ip_addr_t *to, u32 len)
 {
-    u8 *ip = frame + FLOW_ETHERNET, *udp = frame + t->headers - UDP_HLEN;
+    const struct template *t = place(s, to);
+    bool good = t->identity == s->identity && ip_addr_cmp(&t->to, to) &&
+                t->generation == __atomic_load_n(&generation, __ATOMIC_RELAXED) &&
+                (t->v6 ? len + FLOW_IPV6 <= IPV6_MTU : len + FLOW_IPV4 <= netif_device()->mtu);
+    return good ? t : NULL;
+}
+
+/* The headers before a packet of len bytes behind IP's. */
+static void fill(const struct template *t, u8 *frame, u32 len)
+{
+    u8 *ip = frame + FLOW_ETHERNET;
     memcpy(frame, t->bytes, t->headers);
-    if (t->headers == HEADERS_MAX) {
+    if (t->v6) {
         flow_put_be16(ip + 4, len);
     } else {
         u32 total = len + FLOW_IPV4;
@@ -115,28 +145,64 @@ static void fill(const struct template *t, u8 *frame, u32 len, u16 port)
         flow_put_be16(ip + 4, ++identification);
         flow_put_be16(ip + 10, ~flow_fold(t->sum + total + identification));
     }
-    flow_put_be16(udp + 2, port);
-    flow_put_be16(udp + 4, len);
-    flow_put_be16(udp + 6, flow_fold(t->pseudo + len));
 }
 
 int template_send(const struct inet_socket *s, struct pbuf *p, const ip_addr_t *to, u16 port)
 {
-    const struct template *t = place(s, to);
-    u32 len = p->tot_len + UDP_HLEN, packet = len + t->headers - FLOW_ETHERNET - UDP_HLEN;
-    if (t->identity != s->identity || !ip_addr_cmp(&t->to, to) ||
-        t->generation != __atomic_load_n(&generation, __ATOMIC_RELAXED) ||
-        packet > (t->headers == HEADERS_MAX ? IPV6_MTU : netif_device()->mtu))
+    u32 len = p->tot_len + UDP_HLEN;
+    const struct template *t = look(s, to, len);
+    if (!t)
         return 1;
     u64 now = core_traffic();
     if (now >= t->until_ns || pbuf_add_header(p, t->headers))
         return 1;
-    fill(t, p->payload, len, port);
+    u8 *frame = p->payload, *udp = frame + t->headers - UDP_HLEN;
+    fill(t, frame, len);
+    flow_put_be16(udp + 2, port);
+    flow_put_be16(udp + 4, len);
+    flow_put_be16(udp + UDP_CHECKSUM, flow_fold(t->pseudo + len));
     by_template++;
-    return transmit_datagram(p, t->headers - UDP_HLEN, now) == ERR_OK ? 0 : -ENOBUFS;
+    return transmit_packet(p, t->headers - UDP_HLEN, UDP_CHECKSUM, now) == ERR_OK ? 0 : -ENOBUFS;
+}
+
+static bool send_segment(const struct inet_socket *s, const struct tcp_pcb *pcb, struct pbuf *p)
+{
+    const struct template *t = look(s, &pcb->remote_ip, p->len);
+    if (!t)
+        return false;
+    u64 now = core_traffic();
+    u32 len = p->len;
+    if (now >= t->until_ns || pbuf_add_header(p, t->headers))
+        return false;
+    u8 *frame = p->payload;
+    fill(t, frame, len);
+    flow_put_be16(frame + t->headers + TCP_CHECKSUM, flow_fold(t->pseudo + len));
+    if (transmit_packet(p, t->headers, TCP_CHECKSUM, now) == ERR_OK) {
+        segments_by_template++;
+        return true;
+    }
+    memset(frame + t->headers + TCP_CHECKSUM, 0, 2); /* as lwIP had it */
+    pbuf_remove_header(p, t->headers);
+    return false;
+}
+
+int net_tcp_output(struct tcp_pcb *pcb, struct pbuf *p)
+{
+    const struct inet_socket *s = tcp_socket(pcb);
+    if (!s || p->next || p->len > SEGMENT_MAX)
+        return 0;
+    if (send_segment(s, pcb, p))
+        return 1;
+    template_begin(s, &pcb->remote_ip);
+    return 0;
+}
+
+void net_tcp_output_end(void)
+{
+    template_end();
 }
 
 void template_show(struct seq *s)
 {
-    seq_printf(s, "datagrams_by_template %lu\n", by_template);
+    seq_printf(s, "datagrams_by_template %lu\nsegments_by_template %lu\n", by_template, segments_by_template);
 }

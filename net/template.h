@@ -1,6 +1,7 @@
 /*
  * How lwIP sent the last datagram to an address is how the next one goes: its headers, kept, with another
- * length and port. So a datagram leaves without route, neighbour and four layers being asked again.
+ * length and port. So a datagram leaves without route, neighbour and four layers being asked again. So does a
+ * connection's small segment (LWIP_HOOK_TCP_OUTPUT); larger ones may be joined, and pass by transmit.h.
  *
  * A template is for one address, from one socket as it is: what changes the socket (bind, connect, options)
  * calls template_renew(). All end when anything comes that may be about routes or neighbours (ARP, ICMP),

@@ -8,6 +8,7 @@
 #include "lwip/prot/ip.h"
 #include "lwip/prot/tcp.h"
 #include "mm/phys/phys.h"
+#include "net/checksum.h"
 #include "net/core.h"
 #include "net/flow.h"
 #include "net/refer.h"
@@ -410,27 +411,27 @@ err_t transmit_frame(struct netif *netif, struct pbuf *p)
 }
 
 /* By the device, if it can. */
-static void finish_checksum(struct net_offload *o, u8 *frame, u32 len, u32 transport)
+static void finish_checksum(struct net_offload *o, u8 *frame, u32 len, u32 transport, u32 place)
 {
     if (device->offloads & NET_TX_CSUM) {
         counters.checksums++;
-        *o = (struct net_offload){.flags = NET_NEEDS_CSUM, .csum_start = transport, .csum_offset = 6};
+        *o = (struct net_offload){.flags = NET_NEEDS_CSUM, .csum_start = transport, .csum_offset = place};
         return;
     }
-    u16 sum = inet_chksum(frame + transport, len - transport);
+    u16 sum = ~net_checksum(frame + transport, len - transport);
     if (!sum)
-        sum = 0xffff; /* 0 says that there is none (RFC 768) */
-    memcpy(frame + transport + 6, &sum, sizeof(sum));
+        sum = 0xffff; /* the same number; UDP's 0 says that there is none (RFC 768) */
+    memcpy(frame + transport + place, &sum, sizeof(sum));
 }
 
-err_t transmit_datagram(struct pbuf *p, u32 transport, u64 now)
+err_t transmit_packet(struct pbuf *p, u32 transport, u32 checksum, u64 now)
 {
     push_pending();
     struct frame *f = get();
     if (!f)
         return ERR_MEM;
     assign(f, p->payload, p->len, p->len, now);
-    finish_checksum(&f->tx.offload, p->payload, p->len, transport);
+    finish_checksum(&f->tx.offload, p->payload, p->len, transport, checksum);
     if (p->len > SMALL) {
         refer(f, p, 0);
     } else {

@@ -28,9 +28,10 @@
 void transmit_init(struct net_device *dev, struct netif *netif);
 /* netif->linkoutput: p is a frame with its Ethernet header. ERR_MEM: too many are under way. */
 err_t transmit_frame(struct netif *netif, struct pbuf *p);
-/* The same of a datagram in one piece, now. Its checksum stands at transport + 6, where the pseudo-header's
- * sum does: the rest is added here, or by the device. */
-err_t transmit_datagram(struct pbuf *p, u32 transport, u64 now_ns);
+/* The same of a packet in one piece, now. Its checksum is `checksum` bytes behind the beginning of UDP's or
+ * TCP's header, which is at `transport`; the pseudo-header's sum stands there: the rest is added here, or by
+ * the device. */
+err_t transmit_packet(struct pbuf *p, u32 transport, u32 checksum, u64 now_ns);
 /* A queue that was full has room: what waited for it goes. */
 void transmit_room(u32 queue);
 /* Tells the device of all that was handed to it. */

@@ -59,7 +59,7 @@ struct net {
 
 /* Receive thread only. Hands on what has arrived; true when there was any. */
 bool net_rx_service(struct net_pair *pair);
-/* Offers free buffers to the device. */
+/* Offers free buffers to the device, once an eighth of the queue is empty. */
 void net_rx_refill(struct net_pair *pair);
 /* Gives the queue its share of the arena. */
 void net_rx_init(struct net_pair *pair, struct net_buf *bufs, u32 count);

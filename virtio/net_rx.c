@@ -54,10 +54,19 @@ static struct net_buf *take_free(struct net_rx *rx)
     return b;
 }
 
+/* Buffers are offered some at a time: a frame that comes alone is on its way sooner, and fewer fences are
+ * needed. */
+static bool worth_refilling(const struct net_rx *rx)
+{
+    return vq_room(rx->vq) >= rx->vq->size / 8u || rx->starving;
+}
+
 void net_rx_refill(struct net_pair *pair)
 {
     struct net_rx *rx = &pair->rx;
     bool any = false;
+    if (!worth_refilling(rx))
+        return;
     while (vq_room(rx->vq)) {
         struct net_buf *b = take_free(rx);
         if (!b)

@@ -116,6 +116,12 @@ struct tcp_hdr;
 /* The connection that the segment with these ports is for, TIME_WAIT included; NULL: none (channel.c). */
 struct tcp_pcb *net_tcp_find(u16 remote_port, u16 local_port);
 #define LWIP_HOOK_TCP_FIND(src, dest) net_tcp_find(src, dest)
+/* A segment, whose checksum is missing, leaves as the last one of its connection did; 0: it did not
+ * (template.c). Then the frame that leaves until the second call shows how. */
+int net_tcp_output(struct tcp_pcb *pcb, struct pbuf *p);
+void net_tcp_output_end(void);
+#define LWIP_HOOK_TCP_OUTPUT(pcb, p) net_tcp_output(pcb, p)
+#define LWIP_HOOK_TCP_OUTPUT_END()   net_tcp_output_end()
 /* A control block comes to the front of a list, or leaves it; its `next` stays. Has any this local port, of
  * those that lwIP gives out? (table.c) */
 void net_tcp_list(struct tcp_pcb **list, struct tcp_pcb *pcb);

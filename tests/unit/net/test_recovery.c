@@ -83,6 +83,13 @@ void panic(const char *fmt, ...)
     printf("not ok net/recovery: panic: %s\n", fmt);
     exit(1);
 }
+int net_tcp_output(struct tcp_pcb *pcb, struct pbuf *p)
+{
+    return 0;
+}
+void net_tcp_output_end(void)
+{
+}
 struct pbuf *refer_next(const void *source, unsigned len)
 {
     return NULL;
