@@ -14,6 +14,8 @@
 #define UDP_CHECKSUM 6u    /* its place in the header */
 #define TCP_CHECKSUM 16u
 
+_Static_assert(SEGMENT_MAX + FLOW_ETHERNET + FLOW_IPV6 <= TRANSMIT_SHORT, "it may be in pieces");
+
 static struct template
 {
     u64 identity; /* inet_socket.identity */
@@ -167,11 +169,11 @@ int template_send(const struct inet_socket *s, struct pbuf *p, const ip_addr_t *
 
 static bool send_segment(const struct inet_socket *s, const struct tcp_pcb *pcb, struct pbuf *p)
 {
-    const struct template *t = look(s, &pcb->remote_ip, p->len);
+    const struct template *t = look(s, &pcb->remote_ip, p->tot_len);
     if (!t)
         return false;
     u64 now = core_traffic();
-    u32 len = p->len;
+    u32 len = p->tot_len;
     if (now >= t->until_ns || pbuf_add_header(p, t->headers))
         return false;
     u8 *frame = p->payload;
@@ -189,7 +191,7 @@ static bool send_segment(const struct inet_socket *s, const struct tcp_pcb *pcb,
 int net_tcp_output(struct tcp_pcb *pcb, struct pbuf *p)
 {
     const struct inet_socket *s = tcp_socket(pcb);
-    if (!s || p->next || p->len > SEGMENT_MAX)
+    if (!s || p->tot_len > SEGMENT_MAX)
         return 0;
     if (send_segment(s, pcb, p))
         return 1;

@@ -17,7 +17,6 @@
 #define POOL_MAX    512u  /* frames at most */
 #define POOL_KEEP   256u  /* frames that stay when they are not needed */
 #define FRAME_MAX   1514u /* Ethernet header and MTU */
-#define SMALL       256u  /* bytes that are cheaper to copy */
 #define HEADERS_MAX 134u  /* Ethernet, IPv6, TCP with all its options */
 #define LARGE_MAX   65000u
 #define FLOWS       256u
@@ -386,7 +385,7 @@ static bool can_refer(const struct pbuf *p)
 err_t transmit_frame(struct netif *netif, struct pbuf *p)
 {
     struct segment s;
-    bool large = p->tot_len > SMALL && can_refer(p);
+    bool large = p->tot_len > TRANSMIT_SHORT && can_refer(p);
     u64 now = core_traffic();
     template_see(p->payload, p->len);
     if (large && parse(p->payload, p->len, p->tot_len, &s) &&
@@ -424,19 +423,26 @@ static void finish_checksum(struct net_offload *o, u8 *frame, u32 len, u32 trans
     memcpy(frame + transport + place, &sum, sizeof(sum));
 }
 
+static void copy(u8 *to, const struct pbuf *p)
+{
+    for (; p; to += p->len, p = p->next)
+        memcpy(to, p->payload, p->len);
+}
+
 err_t transmit_packet(struct pbuf *p, u32 transport, u32 checksum, u64 now)
 {
     push_pending();
     struct frame *f = get();
     if (!f)
         return ERR_MEM;
-    assign(f, p->payload, p->len, p->len, now);
-    finish_checksum(&f->tx.offload, p->payload, p->len, transport, checksum);
-    if (p->len > SMALL) {
+    assign(f, p->payload, p->len, p->tot_len, now);
+    if (p->tot_len > TRANSMIT_SHORT) {
+        finish_checksum(&f->tx.offload, p->payload, p->len, transport, checksum);
         refer(f, p, 0);
     } else {
-        memcpy(f->bytes, p->payload, p->len);
-        add(f, f->bytes, p->len);
+        copy(f->bytes, p);
+        finish_checksum(&f->tx.offload, f->bytes, p->tot_len, transport, checksum);
+        add(f, f->bytes, p->tot_len);
         counters.copied++;
     }
     push(f);

@@ -24,13 +24,15 @@
 #include "lwip/netif.h"
 #include "virtio/net.h"
 
+#define TRANSMIT_SHORT 256u /* bytes of a frame that are cheaper to copy than to refer to */
+
 /* Sends through dev; tells lwIP which checksums are left to it. Once. */
 void transmit_init(struct net_device *dev, struct netif *netif);
 /* netif->linkoutput: p is a frame with its Ethernet header. ERR_MEM: too many are under way. */
 err_t transmit_frame(struct netif *netif, struct pbuf *p);
-/* The same of a packet in one piece, now. Its checksum is `checksum` bytes behind the beginning of UDP's or
- * TCP's header, which is at `transport`; the pseudo-header's sum stands there: the rest is added here, or by
- * the device. */
+/* The same of a packet, now: in one piece, unless it is TRANSMIT_SHORT. Its checksum is `checksum` bytes
+ * behind the beginning of UDP's or TCP's header, which is at `transport`; the pseudo-header's sum stands
+ * there: the rest is added here, or by the device. */
 err_t transmit_packet(struct pbuf *p, u32 transport, u32 checksum, u64 now_ns);
 /* A queue that was full has room: what waited for it goes. */
 void transmit_room(u32 queue);
