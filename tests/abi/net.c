@@ -1,13 +1,10 @@
 /* TCP and UDP over loopback. */
-#include "abi.h"
+#include "net.h"
 
 #include <arpa/inet.h>
-#include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
-#include <sys/socket.h>
 #include <sys/uio.h>
 
 static int poll_of(int fd, int events, int timeout_ms)
@@ -15,12 +12,6 @@ static int poll_of(int fd, int events, int timeout_ms)
     struct pollfd p = {.fd = fd, .events = events};
     int n = poll(&p, 1, timeout_ms);
     return n < 0 ? n : p.revents;
-}
-
-static struct sockaddr_in loopback(int port)
-{
-    return (struct sockaddr_in){
-        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 }
 
 /* A listener on a port of the system's choice. */
@@ -32,16 +23,6 @@ static int listener(int backlog, struct sockaddr_in *a)
     if (bind(fd, (void *)a, sizeof(*a)) || listen(fd, backlog) || getsockname(fd, (void *)a, &len))
         return -1;
     return fd;
-}
-
-static bool tcp_pair(int pair[2])
-{
-    struct sockaddr_in a;
-    int l = listener(5, &a);
-    pair[0] = socket(AF_INET, SOCK_STREAM, 0);
-    bool ok = l >= 0 && !connect(pair[0], (void *)&a, sizeof(a)) && (pair[1] = accept(l, NULL, NULL)) >= 0;
-    close(l);
-    return ok;
 }
 
 static void ignore_sigpipe(void)

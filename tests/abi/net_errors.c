@@ -1,18 +1,8 @@
 /* Errors of datagrams: what ICMP says, as SO_ERROR and in the error queue (ip(7), IP_RECVERR). */
-#include "abi.h"
+#include "net.h"
 
 #include <arpa/inet.h>
 #include <linux/errqueue.h>
-#include <netinet/in.h>
-#include <poll.h>
-#include <sys/socket.h>
-
-static void show_poll(const char *what, int fd)
-{
-    struct pollfd p = {.fd = fd, .events = POLLIN | POLLOUT | POLLPRI | POLLRDHUP};
-    int n = poll(&p, 1, 0);
-    say("%s: poll %d %x", what, n, p.revents);
-}
 
 static void show_so_error(const char *what, int fd)
 {
@@ -20,12 +10,6 @@ static void show_so_error(const char *what, int fd)
     socklen_t len = sizeof(error);
     getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len);
     say("%s: error %s", what, errname(error));
-}
-
-static void set(int fd, int level, int option, int value)
-{
-    if (setsockopt(fd, level, option, &value, sizeof(value)))
-        say("option %d %d: %s", level, option, errname(errno));
 }
 
 static void show_queue(int fd)

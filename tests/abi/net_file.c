@@ -1,10 +1,7 @@
 /* sendfile and splice from files: every byte to a TCP peer in this VM; what pipes take. */
-#include "abi.h"
+#include "net.h"
 
-#include <netinet/in.h>
-#include <poll.h>
 #include <sys/sendfile.h>
-#include <sys/socket.h>
 
 #define PATTERN 65521
 
@@ -24,18 +21,6 @@ static int make_file(size_t size)
         if (write(fd, block, size - at < PATTERN ? size - at : PATTERN) < 0)
             say("write: %s", errname(errno));
     return fd;
-}
-
-static bool tcp_pair(int p[2])
-{
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof(a);
-    int l = socket(AF_INET, SOCK_STREAM, 0);
-    p[0] = socket(AF_INET, SOCK_STREAM, 0);
-    bool good = !bind(l, (void *)&a, len) && !listen(l, 1) && !getsockname(l, (void *)&a, &len) &&
-                !connect(p[0], (void *)&a, len) && (p[1] = accept(l, NULL, NULL)) >= 0;
-    close(l);
-    return good;
 }
 
 /* Takes bytes until the other end closes, and looks at each. */

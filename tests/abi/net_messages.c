@@ -1,10 +1,8 @@
 /* Control messages of received datagrams: where one came to, how far, when. */
-#include "abi.h"
+#include "net.h"
 
 #include <arpa/inet.h>
 #include <net/if.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
 
 /* Two sockets: [1] bound to its wildcard, [0] connected to it by way of its loopback address. */
 static bool pair_of(int family, int p[2], bool mapped)
@@ -82,12 +80,6 @@ static void receive(int p[2], size_t room, int flags)
     say("flags %x, %zu bytes of control", m.msg_flags, (size_t)m.msg_controllen);
     for (struct cmsghdr *h = CMSG_FIRSTHDR(&m); h != NULL; h = CMSG_NXTHDR(&m, h))
         show_one(h);
-}
-
-static void set(int fd, int level, int option, int value)
-{
-    if (setsockopt(fd, level, option, &value, sizeof(value)))
-        say("option %d %d: %s", level, option, errname(errno));
 }
 
 static void v4_options(int fd, int on)

@@ -1,11 +1,9 @@
 /* Control messages of sent datagrams: from which address, how far, with which class. */
-#include "abi.h"
+#include "net.h"
 
 #include <arpa/inet.h>
 #include <net/if.h>
-#include <netinet/in.h>
 #include <netinet/udp.h>
-#include <sys/socket.h>
 
 union control {
     struct cmsghdr h;
@@ -47,12 +45,6 @@ static void add_v6(struct sent *s, const char *from, int interface)
     struct in6_pktinfo i = {.ipi6_ifindex = interface};
     inet_pton(AF_INET6, from, &i.ipi6_addr);
     add(s, IPPROTO_IPV6, IPV6_PKTINFO, &i, sizeof(i));
-}
-
-static void set(int fd, int level, int option, int value)
-{
-    if (setsockopt(fd, level, option, &value, sizeof(value)))
-        say("option %d %d: %s", level, option, errname(errno));
 }
 
 /* A receiver that tells everything, reached at a loopback address. */
@@ -120,6 +112,15 @@ static void send_it(struct sent *s, int fd, const char *what, bool connected)
     s->control_len = 0;
 }
 
+static void send_number(struct sent *s, int fd, int level, int type, const char *name, int value,
+                        bool connected)
+{
+    char text[32];
+    snprintf(text, sizeof(text), "%s %d", name, value);
+    add_int(s, level, type, value);
+    send_it(s, fd, text, connected);
+}
+
 #define LO (int)if_nametoindex("lo")
 
 static void v4_ways(struct sent *s, int fd, bool connected)
@@ -140,13 +141,8 @@ static void v4_ways(struct sent *s, int fd, bool connected)
     add_v4(s, "224.0.0.5", 0);
     send_it(s, fd, "from a group", connected);
     for (unsigned i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
-        char text[32];
-        snprintf(text, sizeof(text), "ttl %d", values[i]);
-        add_int(s, IPPROTO_IP, IP_TTL, values[i]);
-        send_it(s, fd, text, connected);
-        snprintf(text, sizeof(text), "tos %d", values[i]);
-        add_int(s, IPPROTO_IP, IP_TOS, values[i]);
-        send_it(s, fd, text, connected);
+        send_number(s, fd, IPPROTO_IP, IP_TTL, "ttl", values[i], connected);
+        send_number(s, fd, IPPROTO_IP, IP_TOS, "tos", values[i], connected);
     }
     unsigned char tos = 0x20;
     add(s, IPPROTO_IP, IP_TOS, &tos, 1);
@@ -211,13 +207,8 @@ static void v6_ways(struct sent *s, int fd, bool connected)
     add_v6(s, "ff02::1", 0);
     send_it(s, fd, "from a group", connected);
     for (unsigned i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
-        char text[32];
-        snprintf(text, sizeof(text), "hops %d", values[i]);
-        add_int(s, IPPROTO_IPV6, IPV6_HOPLIMIT, values[i]);
-        send_it(s, fd, text, connected);
-        snprintf(text, sizeof(text), "class %d", values[i]);
-        add_int(s, IPPROTO_IPV6, IPV6_TCLASS, values[i]);
-        send_it(s, fd, text, connected);
+        send_number(s, fd, IPPROTO_IPV6, IPV6_HOPLIMIT, "hops", values[i], connected);
+        send_number(s, fd, IPPROTO_IPV6, IPV6_TCLASS, "class", values[i], connected);
     }
     add(s, IPPROTO_IPV6, IPV6_HOPLIMIT, "x", 1);
     send_it(s, fd, "a byte of hops", connected);

@@ -1,31 +1,9 @@
 /* What sockets say of their state: connect(AF_UNSPEC), TCP_INFO, path MTU; groups. */
-#include "abi.h"
+#include "net.h"
 
 #include <arpa/inet.h>
 #include <net/if.h>
-#include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <sys/socket.h>
-
-static struct sockaddr_in loopback(int port)
-{
-    return (struct sockaddr_in){
-        .sin_family = AF_INET, .sin_port = port, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-}
-
-static bool tcp_pair(int p[2], int *listener)
-{
-    struct sockaddr_in a = loopback(0);
-    socklen_t len = sizeof(a);
-    *listener = socket(AF_INET, SOCK_STREAM, 0);
-    if (bind(*listener, (void *)&a, len) || listen(*listener, 5) || getsockname(*listener, (void *)&a, &len))
-        return false;
-    p[0] = socket(AF_INET, SOCK_STREAM, 0);
-    if (connect(p[0], (void *)&a, len))
-        return false;
-    p[1] = accept(*listener, NULL, NULL);
-    return p[1] >= 0;
-}
 
 static void show_names(const char *what, int fd)
 {
@@ -45,7 +23,7 @@ static void show_names(const char *what, int fd)
 CASE(state_unspec_udp)
 {
     struct sockaddr none = {.sa_family = AF_UNSPEC};
-    struct sockaddr_in a = loopback(htons(9)), mine = loopback(0);
+    struct sockaddr_in a = loopback(9), mine = loopback(0);
     int s = socket(AF_INET, SOCK_DGRAM, 0);
     show_names("fresh", s);
     OK(connect(s, (void *)&a, sizeof(a)));
@@ -101,7 +79,7 @@ CASE(state_tcp_info)
     char text[8];
     show_info("fresh", s);
     close(s);
-    NEED(tcp_pair(p, &l));
+    NEED(tcp_pair_and_listener(p, &l));
     VALUE(send(p[0], "hello", 5, 0));
     VALUE(recv(p[1], text, 8, 0));
     settle_ms(60);
@@ -132,12 +110,6 @@ CASE(state_tcp_info)
 
 /* ---- path MTU ---- */
 
-static void set(int fd, int level, int option, int value)
-{
-    if (setsockopt(fd, level, option, &value, sizeof(value)))
-        say("option %d %d: %s", level, option, errname(errno));
-}
-
 CASE(state_mtu)
 {
     static char bytes[70000];
@@ -158,7 +130,7 @@ CASE(state_mtu)
             ;
     }
     int p[2], l;
-    NEED(tcp_pair(p, &l));
+    NEED(tcp_pair_and_listener(p, &l));
     len = sizeof(mtu);
     OK(getsockopt(p[0], IPPROTO_IP, IP_MTU, &mtu, &len));
     VALUE(mtu);

@@ -1,8 +1,6 @@
 /* UNIX sockets: credentials, descriptors, names, packets. */
-#include "abi.h"
+#include "net.h"
 
-#include <poll.h>
-#include <sys/socket.h>
 #include <sys/un.h>
 
 static const int types[] = {SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET};
@@ -43,13 +41,6 @@ static void show_creds(const char *what, int fd)
         : c.pid == 0      ? "none"
                           : "other",
         (int)c.uid, (int)c.gid);
-}
-
-static void show_poll(const char *what, int fd)
-{
-    struct pollfd p = {.fd = fd, .events = POLLIN | POLLOUT | POLLPRI | POLLRDHUP};
-    int n = poll(&p, 1, 0);
-    say("%s: poll %d %x", what, n, p.revents);
 }
 
 CASE(unix_names)

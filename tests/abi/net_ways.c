@@ -1,31 +1,14 @@
 /* Ways to use sockets: flags of calls, many messages at once, epoll in all its forms, ioctls, shutdown; by
  * device. */
-#include "abi.h"
+#include "net.h"
 
 #include <arpa/inet.h>
 #include <net/if.h>
-#include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
-#include <sys/socket.h>
 
 #define SIOCOUTQNSD 0x894b /* linux/sockios.h */
-
-static bool tcp_pair(int p[2], int *listener)
-{
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof(a);
-    *listener = socket(AF_INET, SOCK_STREAM, 0);
-    if (bind(*listener, (void *)&a, len) || listen(*listener, 5) || getsockname(*listener, (void *)&a, &len))
-        return false;
-    p[0] = socket(AF_INET, SOCK_STREAM, 0);
-    if (connect(p[0], (void *)&a, len))
-        return false;
-    p[1] = accept(*listener, NULL, NULL);
-    return p[1] >= 0;
-}
 
 static bool udp_pair(int p[2])
 {
@@ -36,13 +19,6 @@ static bool udp_pair(int p[2])
     return !bind(p[0], (void *)&a, len) && !bind(p[1], (void *)&b, len) &&
            !getsockname(p[0], (void *)&a, &len) && !getsockname(p[1], (void *)&b, &len) &&
            !connect(p[0], (void *)&b, len) && !connect(p[1], (void *)&a, len);
-}
-
-static void show_poll(const char *what, int fd)
-{
-    struct pollfd p = {.fd = fd, .events = POLLIN | POLLOUT | POLLPRI | POLLRDHUP};
-    int n = poll(&p, 1, 0);
-    say("%s: poll %d %x", what, n, p.revents);
 }
 
 static void show_int(int fd, int level, int option, const char *what)
@@ -71,7 +47,7 @@ CASE(ways_device)
 {
     int p[2], l, u[2], index = 1;
     char text[8];
-    NEED(tcp_pair(p, &l));
+    NEED(tcp_pair_and_listener(p, &l));
     NEED(udp_pair(u));
     show_device(u[1]);
     OK(setsockopt(u[1], SOL_SOCKET, SO_BINDTODEVICE, "lo", 3));
@@ -106,7 +82,7 @@ CASE(ways_device)
 CASE(ways_identity)
 {
     int p[2], l, u[2];
-    NEED(tcp_pair(p, &l));
+    NEED(tcp_pair_and_listener(p, &l));
     NEED(udp_pair(u));
     show_int(p[0], SOL_SOCKET, SO_PEERCRED, "credentials of TCP");
     show_int(u[0], SOL_SOCKET, SO_PEERCRED, "credentials of UDP");
@@ -134,7 +110,7 @@ static void queue_of(const char *what, int fd, unsigned long request)
 CASE(ways_ioctls)
 {
     int p[2], l, u[2], n;
-    NEED(tcp_pair(p, &l));
+    NEED(tcp_pair_and_listener(p, &l));
     NEED(udp_pair(u));
     send(p[0], "hello", 5, 0);
     send(u[0], "hello", 5, 0);
@@ -158,7 +134,7 @@ CASE(ways_flags)
 {
     int p[2], l;
     char t[16];
-    NEED(tcp_pair(p, &l));
+    NEED(tcp_pair_and_listener(p, &l));
     VALUE(send(p[0], "abcdef", 6, MSG_MORE));
     VALUE(send(p[0], "gh", 2, MSG_EOR));
     settle_ms(5);
@@ -252,7 +228,7 @@ CASE(ways_epoll)
 {
     int p[2], l, e = epoll_create1(0), f = epoll_create1(0), g = epoll_create1(0);
     char t[8];
-    NEED(tcp_pair(p, &l));
+    NEED(tcp_pair_and_listener(p, &l));
     struct epoll_event ev = {.events = EPOLLIN | EPOLLONESHOT, .data.u32 = 1};
     OK(epoll_ctl(e, EPOLL_CTL_ADD, p[1], &ev));
     OK(epoll_ctl(e, EPOLL_CTL_ADD, p[1], &ev));
