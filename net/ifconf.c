@@ -45,14 +45,14 @@ struct ifreq {
 };
 _Static_assert(sizeof(struct ifreq) == 40, "struct ifreq");
 
-static bool is_loopback(const struct netif *n)
+bool inet_is_loopback(const struct netif *n)
 {
     return n->name[0] == 'l';
 }
 
 const char *inet_interface_name(const struct netif *n)
 {
-    return is_loopback(n) ? "lo" : "eth0";
+    return inet_is_loopback(n) ? "lo" : "eth0";
 }
 
 struct netif *inet_interface(const char *name)
@@ -75,8 +75,8 @@ static void set_address(struct ifreq *r, u32 addr)
 
 static s16 flags_of(const struct netif *n)
 {
-    s16 flags = IFF_UP | (netif_is_link_up(n) || is_loopback(n) ? IFF_RUNNING : 0);
-    return flags | (is_loopback(n) ? IFF_LOOPBACK : IFF_BROADCAST | IFF_MULTICAST);
+    s16 flags = IFF_UP | (netif_is_link_up(n) || inet_is_loopback(n) ? IFF_RUNNING : 0);
+    return flags | (inet_is_loopback(n) ? IFF_LOOPBACK : IFF_BROADCAST | IFF_MULTICAST);
 }
 
 static s64 answer(struct netif *n, u32 cmd, struct ifreq *r)
@@ -93,13 +93,13 @@ static s64 answer(struct netif *n, u32 cmd, struct ifreq *r)
         set_address(r, ip);
         return 0;
     case SIOCGIFBRDADDR:
-        set_address(r, is_loopback(n) ? 0 : ip | ~mask);
+        set_address(r, inet_is_loopback(n) ? 0 : ip | ~mask);
         return 0;
     case SIOCGIFNETMASK:
         set_address(r, mask);
         return 0;
     case SIOCGIFMTU:
-        r->number = is_loopback(n) ? 65536 : n->mtu;
+        r->number = inet_is_loopback(n) ? 65536 : n->mtu;
         return 0;
     case SIOCGIFINDEX:
         r->number = netif_get_index(n);
@@ -109,7 +109,7 @@ static s64 answer(struct netif *n, u32 cmd, struct ifreq *r)
         return 0;
     case SIOCGIFHWADDR:
         memset(r->bytes, 0, sizeof(r->bytes));
-        r->family = is_loopback(n) ? ARPHRD_LOOPBACK : ARPHRD_ETHER;
+        r->family = inet_is_loopback(n) ? ARPHRD_LOOPBACK : ARPHRD_ETHER;
         memcpy(r->bytes + 2, n->hwaddr, 6);
         return 0;
     }
@@ -132,7 +132,7 @@ static s64 list_interfaces(u64 arg)
     for (int pass = 0; pass < 2; pass++) { /* loopback first */
         NETIF_FOREACH(n)
         {
-            if (is_loopback(n) == !pass && count < ARRAY_LEN(found) && netif_ip4_addr(n)->addr) {
+            if (inet_is_loopback(n) == !pass && count < ARRAY_LEN(found) && netif_ip4_addr(n)->addr) {
                 strlcpy(found[count].name, inet_interface_name(n), 16);
                 set_address(&found[count++], netif_ip4_addr(n)->addr);
             }
@@ -185,7 +185,7 @@ static void describe_addresses(const struct netif *n, struct net_interface *out)
     struct net_address *a;
     u32 bits = __builtin_popcount(netif_ip4_netmask(n)->addr);
     if (v4->addr &&
-        (a = next_address(out, AF_INET, bits, is_loopback(n) ? NET_SCOPE_HOST : NET_SCOPE_GLOBAL)))
+        (a = next_address(out, AF_INET, bits, inet_is_loopback(n) ? NET_SCOPE_HOST : NET_SCOPE_GLOBAL)))
         memcpy(a->bytes, &v4->addr, 4);
     for (u32 i = 0; i < LWIP_IPV6_NUM_ADDRESSES; i++) {
         const ip6_addr_t *v6 = netif_ip6_addr(n, i);
@@ -194,7 +194,7 @@ static void describe_addresses(const struct netif *n, struct net_interface *out)
         u32 scope = ip6_addr_isloopback(v6)    ? NET_SCOPE_HOST
                     : ip6_addr_islinklocal(v6) ? NET_SCOPE_LINK
                                                : NET_SCOPE_GLOBAL;
-        if ((a = next_address(out, AF_INET6, is_loopback(n) ? 128 : 64, scope)))
+        if ((a = next_address(out, AF_INET6, inet_is_loopback(n) ? 128 : 64, scope)))
             memcpy(a->bytes, v6->addr, 16);
     }
 }
@@ -204,9 +204,9 @@ static void describe(const struct netif *n, struct net_interface *out)
     memset(out, 0, sizeof(*out));
     strlcpy(out->name, inet_interface_name(n), sizeof(out->name));
     out->index = netif_get_index(n);
-    out->flags = flags_of(n) | (netif_is_link_up(n) || is_loopback(n) ? IFF_LOWER_UP : 0);
-    out->mtu = is_loopback(n) ? 65536 : n->mtu;
-    out->hw_type = is_loopback(n) ? ARPHRD_LOOPBACK : ARPHRD_ETHER;
+    out->flags = flags_of(n) | (netif_is_link_up(n) || inet_is_loopback(n) ? IFF_LOWER_UP : 0);
+    out->mtu = inet_is_loopback(n) ? 65536 : n->mtu;
+    out->hw_type = inet_is_loopback(n) ? ARPHRD_LOOPBACK : ARPHRD_ETHER;
     memcpy(out->hw_address, n->hwaddr, MIN(n->hwaddr_len, 6));
     describe_addresses(n, out);
 }
@@ -219,7 +219,7 @@ u32 net_interfaces(struct net_interface out[NET_INTERFACES])
     for (int pass = 0; pass < 2; pass++) { /* loopback first */
         NETIF_FOREACH(n)
         {
-            if (is_loopback(n) == !pass && count < NET_INTERFACES)
+            if (inet_is_loopback(n) == !pass && count < NET_INTERFACES)
                 describe(n, &out[count++]);
         }
     }
@@ -241,9 +241,9 @@ static int show_if_inet6(struct seq *s, void *arg)
             const ip6_addr_t *a = netif_ip6_addr(n, i);
             for (u32 k = 0; k < 4; k++)
                 seq_printf(s, "%08x", lwip_ntohl(a->addr[k]));
-            u32 scope = is_loopback(n) ? 0x10 : ip6_addr_islinklocal(a) ? 0x20 : 0;
-            seq_printf(s, " %02x %02x %02x %02x %8s\n", netif_get_index(n), is_loopback(n) ? 128 : 64, scope,
-                       0x80, inet_interface_name(n));
+            u32 scope = inet_is_loopback(n) ? 0x10 : ip6_addr_islinklocal(a) ? 0x20 : 0;
+            seq_printf(s, " %02x %02x %02x %02x %8s\n", netif_get_index(n), inet_is_loopback(n) ? 128 : 64,
+                       scope, 0x80, inet_interface_name(n));
         }
     }
     core_leave();
@@ -258,7 +258,7 @@ static int show_route(struct seq *s, void *arg)
     NETIF_FOREACH(n)
     {
         u32 ip = netif_ip4_addr(n)->addr, mask = netif_ip4_netmask(n)->addr, gw = netif_ip4_gw(n)->addr;
-        if (is_loopback(n) || !ip)
+        if (inet_is_loopback(n) || !ip)
             continue;
         if (gw)
             seq_printf(s, "%s\t00000000\t%08X\t0003\t0\t0\t0\t00000000\t0\t0\t0\n", inet_interface_name(n),

@@ -58,33 +58,35 @@ struct packet *inet_first(struct inet_socket *s)
     return list_first(&s->inbox, struct packet, link);
 }
 
-static void enter_inbox(struct inet_socket *s, struct packet *packet, struct pbuf *p)
+/* NULL: out of memory. What only datagrams have is not filled. */
+static struct packet *enter_inbox(struct inet_socket *s, struct pbuf *p)
 {
+    struct packet *packet = kmalloc_raw(sizeof(*packet));
+    if (!packet)
+        return NULL;
     packet->p = p;
     packet->taken = 0;
     list_push_back(&s->inbox, &packet->link);
     s->inbox_bytes += p->tot_len;
+    return packet;
 }
 
 err_t inet_append(struct inet_socket *s, struct pbuf *p, const ip_addr_t *from, u16 port,
                   const struct arrival *arrival)
 {
-    struct packet *packet = kmalloc_raw(sizeof(*packet));
+    struct packet *packet = enter_inbox(s, p);
     if (!packet)
         return ERR_MEM;
     packet->from_port = port;
     packet->from = *from;
     packet->arrival = *arrival;
-    enter_inbox(s, packet, p);
     return ERR_OK;
 }
 
 err_t inet_arrived(struct inet_socket *s, struct pbuf *p)
 {
-    struct packet *packet = kmalloc_raw(sizeof(*packet));
-    if (!packet)
+    if (!enter_inbox(s, p))
         return ERR_MEM;
-    enter_inbox(s, packet, p);
     if (!channel_draining(s))
         inet_wake(s, POLL_IN);
     return ERR_OK;

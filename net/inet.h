@@ -142,6 +142,7 @@ bool inet_ours(const ip_addr_t *ip);
 struct netif;
 struct netif *inet_interface(const char *name);
 const char *inet_interface_name(const struct netif *n);
+bool inet_is_loopback(const struct netif *n);
 /* Bytes that a packet to an address may have without being cut. core held. */
 u32 inet_mtu(const ip_addr_t *to);
 int inet_errno(err_t err);
@@ -186,9 +187,9 @@ static inline bool inet_in_line(const struct inet_socket *s)
 ssize_t tcp_receive_op(struct socket *base, struct socket_message *m);
 /* The socket of a connection; NULL: it has none (any more). core held. */
 struct inet_socket *tcp_socket(const struct tcp_pcb *pcb);
-/* Brings the options that lwIP knows to s's control block. core held. */
 int tcp_info(const struct inet_socket *s, void *value, u32 *len); /* TCP_INFO. core held */
 u32 tcp_state_number(u32 state);                                  /* Linux's (tcp_states.h), by lwIP's */
+/* Bring the options that lwIP knows to s's control block. core held. */
 void tcp_apply_options(struct inet_socket *s);
 void udp_apply_options(struct inet_socket *s);
 

@@ -34,7 +34,7 @@ void member_init(void)
     struct netif *netif;
     NETIF_FOREACH(netif)
     {
-        if (netif->name[0] == 'l') {
+        if (inet_is_loopback(netif)) {
             netif_set_flags(netif, NETIF_FLAG_IGMP | NETIF_FLAG_MLD6);
             igmp_start(netif);
         }

@@ -39,7 +39,7 @@ static void set_v4(struct net_route *r, u32 to, u32 source)
 static void describe_v4(struct routes *all, const struct netif *n)
 {
     u32 ip = netif_ip4_addr(n)->addr, mask = netif_ip4_netmask(n)->addr, gateway = netif_ip4_gw(n)->addr;
-    bool loopback = n->name[0] == 'l';
+    bool loopback = inet_is_loopback(n);
     u8 prefix = __builtin_popcount(mask);
     if (!ip)
         return;
@@ -57,7 +57,7 @@ static void describe_v4(struct routes *all, const struct netif *n)
 
 static void describe_v6(struct routes *all, const struct netif *n)
 {
-    bool loopback = n->name[0] == 'l';
+    bool loopback = inet_is_loopback(n);
     for (u32 i = 0; i < LWIP_IPV6_NUM_ADDRESSES; i++) {
         if (!ip6_addr_isvalid(netif_ip6_addr_state(n, i)))
             continue;
@@ -92,7 +92,7 @@ u32 net_routes(struct net_route out[NET_ROUTES])
     for (int pass = 0; pass < 2; pass++) { /* loopback first */
         NETIF_FOREACH(n)
         {
-            if ((n->name[0] == 'l') == !pass) {
+            if (inet_is_loopback(n) == !pass) {
                 describe_v4(&all, n);
                 describe_v6(&all, n);
             }

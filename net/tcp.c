@@ -27,6 +27,7 @@ static void attach(struct inet_socket *s, struct tcp_pcb *pcb)
     tcp_sent(pcb, on_sent);
     tcp_err(pcb, on_error);
     tcp_apply_options(s);
+    template_renew(s);
 }
 
 /* The control block goes on by itself, if it does. */
@@ -96,7 +97,6 @@ void tcp_apply_options(struct inet_socket *s)
     pcb->recovery.syn_retries = inet_option(s, 6, 7);
     pcb->recovery.user_timeout_ms = inet_option(s, 6, 18);
     pcb->netif_idx = s->interface;
-    template_renew(s);
     pcb->tos = inet_option(s, 0, 1);
     if (inet_option(s, 0, 2) > 0)
         pcb->ttl = inet_option(s, 0, 2);

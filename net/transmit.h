@@ -36,12 +36,13 @@ err_t transmit_frame(struct netif *netif, struct pbuf *p);
 err_t transmit_packet(struct pbuf *p, u32 transport, u32 checksum, u64 now_ns);
 /* A queue that was full has room: what waited for it goes. */
 void transmit_room(u32 queue);
-/* Tells the device of all that was handed to it. */
+/* Tells the device of all that was handed to it; seldom anything: this is called whenever the core is left.
+ */
+extern u32 transmit_untold; /* transmit.c's: not 0 when there is something to tell */
+void transmit_tell(void);
 static inline void transmit_flush(void)
 {
-    extern u32 transmit_untold; /* transmit.c's: not 0 when there is something to tell */
-    void transmit_tell(void);
-    if (transmit_untold) /* seldom: this is called whenever the core is left */
+    if (transmit_untold)
         transmit_tell();
 }
 void transmit_reclaim(void);

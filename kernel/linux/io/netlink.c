@@ -1,9 +1,8 @@
 /*
  * AF_NETLINK (netlink(7), rtnetlink(7)): as much of NETLINK_ROUTE as getifaddrs, getaddrinfo, if_nameindex
  * and those who ask for one link need: the lists of links, addresses, routes and neighbours, and the way to
- * an address. Everything that would change
- * something is refused with EPERM, other questions with EOPNOTSUPP. Multicast groups may be joined, but bring
- * no news.
+ * an address. Everything that would change something is refused with EPERM, other questions with EOPNOTSUPP.
+ * Multicast groups may be joined, but bring no news.
  *
  * A request is answered while it is sent: the answer's datagrams wait in the socket until they are received.
  */
