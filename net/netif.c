@@ -245,8 +245,9 @@ static void show_queue(struct seq *s, u32 i)
     net_stats(device, i, &n);
     seq_printf(s, "queue %u received %lu bytes %lu sent %lu bytes %lu", i, n.rx_frames, n.rx_bytes,
                n.tx_frames, n.tx_bytes);
-    seq_printf(s, " interrupts_received %lu interrupts_sent %lu interrupted_cpus %lx starved %lu\n",
+    seq_printf(s, " interrupts_received %lu interrupts_sent %lu interrupted_cpus %lx starved %lu",
                n.rx_interrupts, n.tx_interrupts, n.irq_cpus, n.rx_starved);
+    seq_printf(s, " found_by_idle_cpus %lu\n", n.rx_found);
 }
 
 void netif_show(struct seq *s)

@@ -3,9 +3,9 @@
  * work for a short while, and halts.
  *
  * Looking first is what makes the hand-over of threads between CPUs fast: a halted CPU is a sleeping thread
- * of the host, and to wake that takes longer than most waits of a busy service last. It looks only while
- * another CPU of the machine runs something: else only a device can bring work, and the host may need the CPU
- * for that very device.
+ * of the host, and to wake that takes longer than most waits of a busy service last. It looks where work can
+ * come from: at its wake queue while another CPU of the machine runs something, and at the sources that
+ * devices bring (struct idle_source), which need no interrupt meanwhile. Without either it halts.
  *
  * And only while waits are short and the host has a CPU to spare: the CPU learns from what became of it. It
  * looked in vain when nothing came within sched_idle_poll_ns, or when the host took the CPU away meanwhile,
@@ -49,25 +49,68 @@ static void looked(struct idle_poll *p, bool in_vain)
         p->backoff /= 2;
 }
 
+void sched_idle_watch(u32 cpu, struct idle_source *s)
+{
+    struct runqueue *rq = &runqueues[cpu];
+    for (u32 i = 0; i < IDLE_SOURCES_MAX; i++) {
+        if (!rq->sources[i]) {
+            PUBLISH(rq->sources[i], s);
+            return;
+        }
+    }
+}
+
+/* Those of the CPU's sources that it looks at now. */
+struct watched {
+    struct idle_source *sources[IDLE_SOURCES_MAX];
+    u32 count;
+};
+
+static void watch_begin(const struct runqueue *rq, struct watched *w)
+{
+    struct idle_source *s;
+    w->count = 0;
+    for (u32 i = 0; i < IDLE_SOURCES_MAX && (s = PEEK(rq->sources[i])); i++) {
+        if (s->begin(s))
+            w->sources[w->count++] = s;
+    }
+}
+
+static void watch_look(const struct watched *w)
+{
+    for (u32 i = 0; i < w->count; i++)
+        w->sources[i]->look(w->sources[i]);
+}
+
+static void watch_end(const struct watched *w)
+{
+    for (u32 i = 0; i < w->count; i++)
+        w->sources[i]->end(w->sources[i]);
+}
+
 /* Interrupts off, and on meanwhile: their handlers run, but switch to no thread, which would let rq->polling
  * stand. */
 static void look_for_work(struct runqueue *rq, u64 start)
 {
     u64 last, now = start;
     bool came, alone, taken;
+    struct watched watched;
     preempt_disable();
     PUBLISH(rq->polling, true);
     irq_on();
+    watch_begin(rq, &watched);
     for (u32 i = 1;; i++) {
+        watch_look(&watched);
         came = has_work(rq);
         last = now;
         now = clock_monotonic_ns();
         taken = now - last >= POLL_GAP_NS;
-        alone = now - start >= POLL_ALONE_NS && !others_run(rq);
+        alone = !watched.count && now - start >= POLL_ALONE_NS && !others_run(rq);
         if (came || alone || taken || now - start >= sched_idle_poll_ns)
             break;
         cpu_relax_now_and_then(i);
     }
+    watch_end(&watched);
     irq_off();
     __atomic_store_n(&rq->polling, false, __ATOMIC_SEQ_CST);
     preempt_enable_quiet();
@@ -80,7 +123,7 @@ static void wait_for_work(struct runqueue *rq)
 {
     u64 start = clock_monotonic_ns(), switches = rq->switches;
     bool single = PEEK(sched_online_cpus) == cpu_bit(rq->cpu);
-    if (!rq->poll.skip && sched_idle_poll_ns && !single) {
+    if (!rq->poll.skip && sched_idle_poll_ns && (!single || PEEK(rq->sources[0]))) {
         look_for_work(rq, start);
         if (has_work(rq)) {
             irq_on();

@@ -46,6 +46,7 @@ struct runqueue {
     u32 dead_count;
     u64 idle_end_ns; /* when the idle thread last left the CPU */
     struct idle_poll poll;
+    struct idle_source *sources[IDLE_SOURCES_MAX]; /* atomic; the first NULL ends them */
 
     /* Written by its CPU, read by others, relaxed. */
     u64 vtime;       /* virtual time: never goes back; least of the running and the first waiting thread */

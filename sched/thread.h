@@ -195,6 +195,25 @@ extern bool (*sched_idle_work)(void);
 extern u64 sched_idle_poll_ns;
 
 /*
+ * Something that a device may bring at any time and of which its interrupt would tell. While an idle CPU
+ * looks for work it looks here, too, and the device need not interrupt: for the host an interrupt is dear to
+ * send and to have acknowledged. All three are called by idle threads, interrupts on, preemption off; must
+ * not sleep; several CPUs may be there at the same time.
+ */
+struct idle_source {
+    /* The CPU begins to look. False: it need not, somebody else is at it. */
+    bool (*begin)(struct idle_source *s);
+    /* Wakes who waits for what has come. */
+    void (*look)(struct idle_source *s);
+    /* After `begin` said true: interrupts are needed again. Wakes who waits for what has come meanwhile. */
+    void (*end)(struct idle_source *s);
+};
+#define IDLE_SOURCES_MAX 4u
+/* s, which stays for ever, is looked at by this CPU. Not beyond IDLE_SOURCES_MAX: those wait for interrupts.
+ * Serialised by the caller. */
+void sched_idle_watch(u32 cpu, struct idle_source *s);
+
+/*
  * For arch: runs in the new thread right after its first switch-in, interrupts off, preempt_count 1. prev:
  * what arch_switch returned. Leaves both as they are; arch turns interrupts on and calls the entry it was
  * given, which is the scheduler's own and drops the count to 0.

@@ -138,6 +138,7 @@ struct net_stats {
     u64 rx_starved;                   /* times a receive queue was left without buffers */
     u64 rx_interrupts, tx_interrupts; /* that woke its thread */
     u64 irq_cpus;                     /* where they came: a bit each */
+    u64 rx_found;                     /* times an idle CPU woke the thread instead */
 };
 /* Figures of different moments, read without any lock. */
 void net_stats(struct net_device *dev, u32 queue, struct net_stats *out);

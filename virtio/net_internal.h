@@ -3,6 +3,7 @@
 #define MOKA_VIRTIO_NET_INTERNAL_H
 
 #include "sched/mutex.h"
+#include "sched/thread.h"
 #include "sched/waitq.h"
 #include "virtio/net.h"
 #include "virtio/request.h"
@@ -26,6 +27,7 @@ struct net_rx {
     u32 starving;             /* atomic: the device has no buffers; wake the thread when one comes back */
     u64 frames, bytes, dropped, starved;
     u64 interrupts, irq_cpus; /* its interrupt handler's; irq_cpus: a bit each */
+    u64 found;                /* idle CPUs': how often they woke the thread */
 };
 
 struct net_tx_queue {
@@ -42,7 +44,16 @@ struct net_pair {
     struct net_rx rx;
     struct net_tx_queue tx;
     struct event event;
+    struct idle_source idle;
+    u32 consumer; /* atomic: enum consumer */
 };
+
+/*
+ * Who looks at the receive queue's used ring. Its thread may come back any time, without waiting for an idle
+ * CPU that is at it: that one sees so afterwards and wakes the thread once more, which then asks for
+ * interrupts after whatever the CPU wrote.
+ */
+enum consumer { CONSUMER_THREAD, CONSUMER_INTERRUPT, CONSUMER_IDLE };
 
 struct net {
     struct net_device public;

@@ -303,6 +303,74 @@ static void idle_looks_not_alone(void)
     sim_stop();
 }
 
+/* A device: it has something at `due`, and would interrupt if it were not looked at, which the simulator
+ * cannot. */
+static struct {
+    u64 due, begun, ended, found;
+    bool claimed; /* by somebody else */
+    struct thread *waiter;
+} device;
+
+static bool device_begin(struct idle_source *s)
+{
+    CHECK(irq_enabled(), "interrupts are off");
+    device.begun += !device.claimed;
+    return !device.claimed;
+}
+
+static void device_look(struct idle_source *s)
+{
+    CHECK(device.begun == device.ended + 1, "looked at beside its time");
+    if (clock_monotonic_ns() >= device.due) {
+        device.due = SLEEP_FOREVER;
+        device.found++;
+        sched_wake(device.waiter);
+    }
+}
+
+static void device_end(struct idle_source *s)
+{
+    device.ended++;
+}
+
+static void watch_device(void)
+{
+    static struct idle_source source = {device_begin, device_look, device_end};
+    sched_set_affinity(current_thread(), 1);
+    sched_idle_watch(0, &source);
+    device.waiter = current_thread();
+    device.due = SLEEP_FOREVER;
+}
+
+/* An idle CPU looks at what devices bring, alone or not, and need not be interrupted; the deadline is for the
+ * worst. */
+static void idle_looks_at_devices(void)
+{
+    watch_device();
+    for (u32 i = 0; i < 1000; i++) {
+        device.due = clock_monotonic_ns() + 100 * NSEC_PER_USEC;
+        sched_sleep(clock_monotonic_ns() + 10 * NSEC_PER_MSEC, 0);
+    }
+    CHECK(device.found > 990, "%lu of 1,000 found by looking", device.found);
+    CHECK(device.begun == device.ended, "%lu begun, %lu ended", device.begun, device.ended);
+    sim_stop();
+}
+
+/* What nothing comes from, or what others look at, it leaves alone. */
+static void idle_leaves_devices(void)
+{
+    watch_device();
+    for (u32 i = 0; i < 1000; i++)
+        sleep_for(5 * NSEC_PER_MSEC);
+    CHECK(device.begun < 20, "%lu looks at a device that is silent", device.begun);
+    device.claimed = true;
+    u64 begun = device.begun;
+    for (u32 i = 0; i < 1000; i++)
+        sleep_for(100 * NSEC_PER_USEC);
+    CHECK(device.begun == begun, "looked at what others look at");
+    sim_stop();
+}
+
 /* Where short waits and vain looks alternate, as on a crowded host, it looks seldom. */
 static void idle_backs_off(void)
 {
@@ -507,6 +575,10 @@ static const struct test {
     {"sched/idle-gives-up", 2, idle_gives_up},
     {"sched/idle-looks-not-alone", 1, idle_looks_not_alone},
     {"sched/idle-looks-not-alone", 2, idle_looks_not_alone},
+    {"sched/idle-looks-at-devices", 1, idle_looks_at_devices},
+    {"sched/idle-looks-at-devices", 2, idle_looks_at_devices},
+    {"sched/idle-leaves-devices", 1, idle_leaves_devices},
+    {"sched/idle-leaves-devices", 2, idle_leaves_devices},
     {"sched/idle-backs-off", 2, idle_backs_off},
     {"sched/many-sleepers-1", 1, many_sleepers},
     {"sched/many-sleepers-4", 4, many_sleepers},

@@ -294,6 +294,53 @@ static void wait_until(u64 *counter, u64 value)
     }
 }
 
+/* ---- CPUs that are idle now and then ---- */
+
+static struct idle_source *watched[CPU_MAX]; /* by CPU */
+static u32 idling;                           /* atomic */
+
+void sched_idle_watch(u32 cpu, struct idle_source *s)
+{
+    assert(cpu < cpu_count && !watched[cpu]);
+    watched[cpu] = s;
+}
+
+static void *idler_main(void *arg)
+{
+    struct idle_source *s = watched[(u64)arg];
+    u64 looks = 0;
+    while (__atomic_load_n(&idling, __ATOMIC_RELAXED)) {
+        if (s->begin(s)) {
+            for (u32 i = looks++ % 50; i; i--)
+                s->look(s);
+            s->end(s);
+        }
+        if (looks % 7 == 0)
+            usleep(1);
+    }
+    free(self);
+    return (void *)looks;
+}
+
+/* All frames must come, whoever looks at the rings, and be it while their threads run. */
+static void receive_with_idlers(u64 frames)
+{
+    pthread_t t[4];
+    u64 looks = 0;
+    idling = 1;
+    for (u64 i = 0; i < cpu_count; i++)
+        pthread_create(&t[i], NULL, idler_main, (void *)i);
+    __atomic_store_n(&wanted_frames, frames, __ATOMIC_RELAXED);
+    wait_until(&got_frames, frames);
+    __atomic_store_n(&idling, 0, __ATOMIC_RELAXED);
+    for (u64 i = 0; i < cpu_count; i++) {
+        void *n;
+        pthread_join(t[i], &n);
+        looks += (u64)n;
+    }
+    assert(looks > 100);
+}
+
 /* All buffers are with the device, free, or returned, once the stack holds none. */
 static void check_no_leak(struct net *net)
 {
@@ -355,6 +402,24 @@ static void three_pairs(void)
     assert(received == given_bytes && errors == 0);
 }
 
+/* One pair for all CPUs, then one for each. */
+static void idle_cpus(void)
+{
+    probe(1, 3, 1);
+    assert(!net_start(net_get(0), &stack) && watched[0] == watched[1] && watched[1] == watched[2]);
+    receive_with_idlers(20000);
+    receive_with_idlers(40000);
+    check_no_leak(devices[0]);
+}
+
+static void idle_cpu_each(void)
+{
+    probe(2, 2, 2);
+    assert(!net_start(net_get(0), &stack) && watched[0] != watched[1]);
+    receive_with_idlers(40000);
+    check_no_leak(devices[0]);
+}
+
 static void fewer_cpus(void)
 {
     probe(3, 2, 2);
@@ -402,6 +467,9 @@ int main(void)
 {
     apart(three_pairs);
     printf("ok network driver: three pairs of queues\n");
+    apart(idle_cpus);
+    apart(idle_cpu_each);
+    printf("ok network driver: idle CPUs look for frames\n");
     apart(fewer_cpus);
     apart(one_cpu);
     apart(refused);
