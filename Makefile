@@ -244,6 +244,11 @@ $(B)/tests/unit/net-checksum: tests/unit/net/test_checksum.c net/checksum.c net/
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(HOST_TEST_CFLAGS) $(filter %.c,$^) -o $@
 
+UNIT_TESTS += $(B)/tests/unit/net-hash
+$(B)/tests/unit/net-hash: tests/unit/net/test_hash.c net/hash.h net/flow.h | $(LWIP)/.unpacked
+	@mkdir -p $(@D)
+	$(call say,CC)$(CC) $(LWIP_INCLUDE) $(HOST_TEST_CFLAGS) -O2 $(filter %.c,$^) -o $@
+
 UNIT_TESTS += $(B)/tests/unit/net-cubic $(B)/tests/unit/net-recovery
 $(B)/tests/unit/net-cubic: tests/unit/net/test_cubic.c net/cubic.c net/cubic.h
 	@mkdir -p $(@D)

@@ -48,7 +48,7 @@ unsigned net_random(void)
     return random_u64();
 }
 
-u64 flow_multiplier;
+u64 hash_multiplier;
 
 /* ---- the lock ---- */
 
@@ -179,7 +179,7 @@ static void worker_main(void *arg)
 
 void core_init(void)
 {
-    flow_multiplier = random_u64() | 1;
+    hash_multiplier = random_u64() | 1;
     core_enter();
     lwip_init();
     member_init();

@@ -7,8 +7,7 @@
 #ifndef MOKA_NET_FLOW_H
 #define MOKA_NET_FLOW_H
 
-#include "kernel/base/string.h"
-#include "lwip/ip_addr.h"
+#include "net/hash.h"
 #include "virtio/net.h"
 
 #define FLOW_ETHERNET 14u
@@ -112,25 +111,20 @@ static inline bool flow_same(const union flow_key *a, const union flow_key *b)
     return !differ;
 }
 
-/* Odd and secret, so that peers cannot choose addresses and ports that fall into one bucket (multiply-shift
- * hashing: Dietzfelbinger et al., "A reliable randomized algorithm for the closest-pair problem", 1997).
- * core_init() draws it; fixed afterwards. */
-extern u64 flow_multiplier;
-
-/* The higher a bit, the better it is mixed. */
+/* To be given to hash_end() or hash_place(). */
 static inline u64 flow_mix(const union flow_key *f)
 {
-    u64 h = (u64)f->remote_port << 16 | f->local_port;
-    for (u32 i = 0; i < (f->v6 ? 4 : 1); i++)
-        h = (h ^ f->remote[i] ^ (u64)f->local[i] << 32) * flow_multiplier;
-    return h;
+    u64 ports = f->words[FLOW_WORDS - 1];
+    if (f->v6)
+        return hash_ipv6(hash_ipv6(ports, f->local), f->remote);
+    return hash_ipv4(ports ^ f->local[0], f->remote[0]); /* ours: nobody else chooses it */
 }
 
-/* 9 bits. */
-#define FLOW_BUCKETS 512u
+#define FLOW_BUCKET_BITS 9
+#define FLOW_BUCKETS     (1u << FLOW_BUCKET_BITS)
 static inline u32 flow_hash(const union flow_key *f)
 {
-    return flow_mix(f) >> 55 & (FLOW_BUCKETS - 1);
+    return hash_place(flow_mix(f), FLOW_BUCKET_BITS);
 }
 
 static inline void flow_set_address(u32 words[4], const ip_addr_t *ip)

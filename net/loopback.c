@@ -1,9 +1,11 @@
 #include "net/loopback.h"
 
 #include "kernel/fs/vfs.h"
+#include "net/hash.h"
 
-#define PASSAGES 256u
-#define TEMPLATE 64u /* bytes before a datagram's own that are copied, headers at their end */
+#define PASSAGE_BITS 8
+#define PASSAGES     (1u << PASSAGE_BITS)
+#define TEMPLATE     64u /* bytes before a datagram's own that are copied, headers at their end */
 
 struct passage {
     struct mutex lock;
@@ -82,13 +84,8 @@ struct pbuf *loopback_pbuf(struct net_buf *frame)
 
 static struct passage *place(u64 sender, const ip_addr_t *to, u16 port)
 {
-    u64 h = sender;
-    if (port) {
-        h = h * 0x9e3779b97f4a7c15UL ^ port ^ (u64)ip_2_ip4(to)->addr << 16;
-        if (IP_IS_V6(to))
-            h ^= (u64)ip_2_ip6(to)->addr[3] << 32 ^ ip_2_ip6(to)->addr[2];
-    }
-    return &passages[h * 0x9e3779b97f4a7c15UL >> 56];
+    u64 h = sender << 16 ^ port;
+    return &passages[hash_place(port ? hash_address(h, to) : hash_word(h, 0), PASSAGE_BITS)];
 }
 
 /* The passage's lock held. */

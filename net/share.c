@@ -33,14 +33,12 @@ bool share_together(const struct udp_pcb *a, const struct udp_pcb *b)
 
 static u64 weight(u64 flow, const struct inet_socket *s)
 {
-    u64 h = (flow ^ (u64)s) * flow_multiplier;
-    return (h ^ h >> 32) * flow_multiplier;
+    return hash_end(hash_word(flow, (u64)s));
 }
 
 bool share_prefers(const union flow_key *flow, const struct inet_socket *a, const struct inet_socket *b)
 {
-    u64 h = flow_mix(flow);
-    h ^= h >> 32;
+    u64 h = hash_end(flow_mix(flow));
     return weight(h, a) > weight(h, b);
 }
 

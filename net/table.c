@@ -1,22 +1,20 @@
 #include "net/table.h"
 
-#include "net/flow.h"
+#include "net/hash.h"
 
 #include "lwip/priv/tcp_priv.h"
 
-#define BUCKETS    4096u
-#define PORT_FIRST TCP_LOCAL_PORT_RANGE_START
+#define BUCKET_BITS 12
+#define BUCKETS     (1u << BUCKET_BITS)
+#define PORT_FIRST  TCP_LOCAL_PORT_RANGE_START
 
 static struct tcp_pcb *buckets[BUCKETS];
 static unsigned ports[0x10000 - PORT_FIRST]; /* control blocks with that local port */
 
 static struct tcp_pcb **bucket_of(u16_t local_port, const ip_addr_t *remote, u16_t remote_port)
 {
-    u64 h = (unsigned long)remote_port << 16 | local_port;
-    const u32_t *words = IP_IS_V6(remote) ? ip_2_ip6(remote)->addr : &ip_2_ip4(remote)->addr;
-    for (unsigned i = 0; i < (IP_IS_V6(remote) ? 4 : 1); i++)
-        h = (h ^ words[i]) * flow_multiplier;
-    return &buckets[h >> 52 & (BUCKETS - 1)];
+    u64 ports_both = (u64)remote_port << 16 | local_port;
+    return &buckets[hash_place(hash_address(ports_both, remote), BUCKET_BITS)];
 }
 
 static void hash(struct tcp_pcb *p)

@@ -7,12 +7,13 @@
 #include "net/flow.h"
 #include "net/transmit.h"
 
-#define TEMPLATES    256u
-#define HEADERS_MAX  (FLOW_ETHERNET + FLOW_IPV6 + UDP_HLEN)
-#define IPV6_MTU     1280u /* goes everywhere (RFC 8200, section 5) */
-#define SEGMENT_MAX  192u  /* bytes with TCP's header: more may be joined with what follows */
-#define UDP_CHECKSUM 6u    /* its place in the header */
-#define TCP_CHECKSUM 16u
+#define TEMPLATE_BITS 8
+#define TEMPLATES     (1u << TEMPLATE_BITS)
+#define HEADERS_MAX   (FLOW_ETHERNET + FLOW_IPV6 + UDP_HLEN)
+#define IPV6_MTU      1280u /* goes everywhere (RFC 8200, section 5) */
+#define SEGMENT_MAX   192u  /* bytes with TCP's header: more may be joined with what follows */
+#define UDP_CHECKSUM  6u    /* its place in the header */
+#define TCP_CHECKSUM  16u
 
 _Static_assert(SEGMENT_MAX + FLOW_ETHERNET + FLOW_IPV6 <= TRANSMIT_SHORT, "it may be in pieces");
 
@@ -41,10 +42,7 @@ static u64 by_template, segments_by_template;
 
 static struct template *place(const struct inet_socket *s, const ip_addr_t *to)
 {
-    u64 h = s->identity * 0x9e3779b97f4a7c15UL ^ ip_2_ip4(to)->addr;
-    if (IP_IS_V6(to))
-        h ^= (u64)ip_2_ip6(to)->addr[3] << 32 ^ ip_2_ip6(to)->addr[2];
-    return &templates[h * 0x9e3779b97f4a7c15UL >> 56];
+    return &templates[hash_place(hash_address(s->identity, to), TEMPLATE_BITS)];
 }
 
 void template_renew(struct inet_socket *s)

@@ -54,7 +54,7 @@ u32_t sys_now(void)
 {
     return now_ns / MS;
 }
-u64 flow_multiplier = 0x9e3779b97f4a7c15UL;
+u64 hash_multiplier = 0x9e3779b97f4a7c15UL;
 
 unsigned net_random(void)
 {
