@@ -240,19 +240,15 @@ static struct net_buf *pop(struct datagrams *q)
 
 static void describe(struct net_buf *frame, struct datagram *out)
 {
-    const u8 *ip = frame->data + FLOW_ETHERNET, *udp = frame->data + header_len(frame);
+    u8 *ip = frame->data + FLOW_ETHERNET, *udp = frame->data + header_len(frame);
     out->frame = frame;
     out->bytes = udp + UDP_HLEN;
     out->len = payload_len(frame);
     out->from_port = flow_be16(udp);
-    out->from = (ip_addr_t){0};
-    if (udp - ip == FLOW_IPV4) {
-        memcpy(&ip_2_ip4(&out->from)->addr, ip + 12, 4);
-        return;
-    }
-    IP_SET_TYPE_VAL(out->from, IPADDR_TYPE_V6);
-    memcpy(ip_2_ip6(&out->from)->addr, ip + 8, 16);
-    ip6_addr_assign_zone(ip_2_ip6(&out->from), IP6_UNICAST, netif_device());
+    bool v6 = udp - ip != FLOW_IPV4;
+    flow_get_address(&out->from, flow_addresses(ip, v6), v6);
+    if (v6)
+        ip6_addr_assign_zone(ip_2_ip6(&out->from), IP6_UNICAST, netif_device());
 }
 
 bool datagram_take(struct inet_socket *s, struct datagram *out)

@@ -1,8 +1,9 @@
 /*
- * Whose packet a received frame is: addresses and ports, as they lie in it. Private to net/.
+ * Where a frame's headers lie, and whose packet it is: addresses and ports, as they lie in it. Private to
+ * net/.
  *
- * Only whole packets have a flow: IPv4 without options and fragments, IPv6 without extension headers. Nothing
- * is believed of a frame but its length: checksums are others' business.
+ * Only whole packets are read: IPv4 without options and fragments, IPv6 without extension headers. Nothing is
+ * believed of a frame but its length: checksums are others' business.
  */
 #ifndef MOKA_NET_FLOW_H
 #define MOKA_NET_FLOW_H
@@ -29,11 +30,18 @@ union flow_key {
 
 _Static_assert(sizeof(union flow_key) == FLOW_WORDS * sizeof(u64), "no holes in a flow");
 
+struct flow_headers {
+    u8 *ip, *transport; /* transport: the header behind IP's, which may lie beyond the frame's first piece */
+    u32 len;            /* bytes from there to the packet's end, which lies within the frame */
+    u8 protocol;        /* IPv4's numbers */
+    bool v6;
+};
+
 struct flow_packet {
     union flow_key flow; /* with the ports once flow_ports() was called */
-    const u8 *transport; /* the header behind IP's, which may lie beyond the frame's first piece */
-    u32 len;             /* bytes from there to the packet's end, which lies within the frame */
-    u8 protocol;         /* IPv4's numbers */
+    const u8 *transport; /* as flow_headers have them */
+    u32 len;
+    u8 protocol;
 };
 
 static inline u16 flow_be16(const u8 *p)
@@ -63,34 +71,58 @@ static inline u32 flow_fold(u32 sum)
     return (sum & 0xffff) + (sum >> 16);
 }
 
-/* False: not a whole packet. */
-static inline bool flow_read(const struct net_buf *frame, struct flow_packet *out)
+/* Source and destination, 4 bytes each or 16. */
+static inline u8 *flow_addresses(u8 *ip, bool v6)
 {
-    const u8 *ip = frame->data + FLOW_ETHERNET;
+    return ip + (v6 ? 8 : 12);
+}
+
+/* Of a frame of `whole` bytes, whose first piece has `first` and lies at `frame`. False: not a whole packet.
+ */
+static inline bool flow_headers(u8 *frame, u32 first, u32 whole, struct flow_headers *out)
+{
+    u8 *ip = frame + FLOW_ETHERNET;
     u32 total, header;
-    if (frame->len < FLOW_ETHERNET + FLOW_IPV4)
+    if (first < FLOW_ETHERNET + FLOW_IPV4)
         return false;
-    u16 type = flow_be16(frame->data + 12);
-    out->flow = (union flow_key){0};
+    u16 type = flow_be16(frame + 12);
     if (type == 0x0800 && ip[0] == 0x45 && !((ip[6] & 0x3f) | ip[7])) {
         total = flow_be16(ip + 2);
         header = FLOW_IPV4;
         out->protocol = ip[9];
-        memcpy(out->flow.remote, ip + 12, 4);
-        memcpy(out->flow.local, ip + 16, 4);
-    } else if (type == 0x86dd && frame->len >= FLOW_ETHERNET + FLOW_IPV6 && ip[0] >> 4 == 6) {
+    } else if (type == 0x86dd && first >= FLOW_ETHERNET + FLOW_IPV6 && ip[0] >> 4 == 6) {
         total = flow_be16(ip + 4) + FLOW_IPV6;
         header = FLOW_IPV6;
         out->protocol = ip[6];
-        memcpy(out->flow.remote, ip + 8, 16);
-        memcpy(out->flow.local, ip + 24, 16);
-        out->flow.v6 = 1;
     } else {
         return false;
     }
+    out->v6 = header == FLOW_IPV6;
+    out->ip = ip;
     out->transport = ip + header;
     out->len = total - header;
-    return total >= header && total <= frame->frame_len - FLOW_ETHERNET;
+    return total >= header && total <= whole - FLOW_ETHERNET;
+}
+
+/* False: not a whole packet. */
+static inline bool flow_read(const struct net_buf *frame, struct flow_packet *out)
+{
+    struct flow_headers h;
+    if (!flow_headers(frame->data, frame->len, frame->frame_len, &h))
+        return false;
+    const u8 *from = flow_addresses(h.ip, h.v6);
+    out->flow = (union flow_key){.v6 = h.v6};
+    if (h.v6) {
+        memcpy(out->flow.remote, from, 16);
+        memcpy(out->flow.local, from + 16, 16);
+    } else {
+        memcpy(out->flow.remote, from, 4);
+        memcpy(out->flow.local, from + 4, 4);
+    }
+    out->transport = h.transport;
+    out->len = h.len;
+    out->protocol = h.protocol;
+    return true;
 }
 
 /* The first `header` bytes of what IP carries are there, in the frame's first piece. Ports, of TCP or UDP. */
@@ -125,6 +157,18 @@ static inline u64 flow_mix(const union flow_key *f)
 static inline u32 flow_hash(const union flow_key *f)
 {
     return hash_place(flow_mix(f), FLOW_BUCKET_BITS);
+}
+
+/* As a packet or a flow has it. A link-local address is still without its zone. */
+static inline void flow_get_address(ip_addr_t *ip, const void *bytes, bool v6)
+{
+    *ip = (ip_addr_t){0};
+    if (!v6) {
+        memcpy(&ip_2_ip4(ip)->addr, bytes, 4);
+        return;
+    }
+    IP_SET_TYPE(ip, IPADDR_TYPE_V6);
+    memcpy(ip_2_ip6(ip)->addr, bytes, 16);
 }
 
 static inline void flow_set_address(u32 words[4], const ip_addr_t *ip)

@@ -84,8 +84,8 @@ struct pbuf *loopback_pbuf(struct net_buf *frame)
 
 static struct passage *place(u64 sender, const ip_addr_t *to, u16 port)
 {
-    u64 h = sender << 16 ^ port;
-    return &passages[hash_place(port ? hash_address(h, to) : hash_word(h, 0), PASSAGE_BITS)];
+    u64 h = port ? hash_address(sender << 16 ^ port, to) : hash_word(sender, 0);
+    return &passages[hash_place(h, PASSAGE_BITS)];
 }
 
 /* The passage's lock held. */

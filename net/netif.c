@@ -114,26 +114,34 @@ struct pbuf *netif_frame_pbuf(struct net_buf *frame, u32 skip, u32 len)
     return whole;
 }
 
+/* The first segment of a connection. */
+static bool is_syn(const struct net_buf *frame, struct flow_packet *p)
+{
+    return flow_read(frame, p) && p->protocol == FLOW_TCP && flow_ports(frame, p, TCP_HLEN) &&
+           (p->transport[13] & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
+}
+
+static ip_addr_t address_of(const u32 words[4], bool v6)
+{
+    ip_addr_t ip;
+    flow_get_address(&ip, words, v6);
+    if (v6)
+        ip6_addr_assign_zone(ip_2_ip6(&ip), IP6_UNICAST, &interface);
+    return ip;
+}
+
 /*
  * A new connection between ports whose last one is in TIME_WAIT here: RFC 1122, 4.2.2.13 lets it begin when
  * its sequence number is beyond the old one's. lwIP would only acknowledge the old one again, so that goes
  * first.
  */
-static void make_way(const struct net_buf *frame)
+static void make_way(const struct flow_packet *syn)
 {
-    const u8 *ip = frame->data + SIZEOF_ETH_HDR, *tcp = ip + (ip[0] & 15) * 4;
-    struct tcp_pcb *p = tcp_tw_pcbs;
-    ip_addr_t from = {0}, to = {0};
+    const union flow_key *f = &syn->flow;
+    ip_addr_t from = address_of(f->remote, f->v6), to = address_of(f->local, f->v6);
+    struct tcp_pcb *p = table_find(&to, f->local_port, &from, f->remote_port);
     u32 seq;
-    if (!p || frame->len < SIZEOF_ETH_HDR + 40 || frame->data[12] != 8 || frame->data[13] ||
-        ip[9] != IP_PROTO_TCP)
-        return;
-    if (tcp + 20 > frame->data + frame->len || (tcp[13] & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_SYN)
-        return;
-    memcpy(&ip_2_ip4(&from)->addr, ip + 12, 4);
-    memcpy(&ip_2_ip4(&to)->addr, ip + 16, 4);
-    memcpy(&seq, tcp + 4, 4);
-    p = table_find(&to, tcp[2] << 8 | tcp[3], &from, tcp[0] << 8 | tcp[1]);
+    memcpy(&seq, syn->transport + 4, sizeof(seq));
     if (p && p->state == TIME_WAIT && !p->callback_arg && (s32)(lwip_ntohl(seq) - p->rcv_nxt) > 0) {
         tcp_pcb_remove(&tcp_tw_pcbs, p);
         memp_free(MEMP_TCP_PCB, p);
@@ -147,17 +155,10 @@ static void make_way(const struct net_buf *frame)
  * again. So it is when the backlog is full of connections that the program has not accepted, as with Linux.
  */
 #define HALF_OPEN_TICKS 4 /* of TCP_SLOW_INTERVAL: 1.5 to 2 s; a busy host may be late with an answer */
-static void make_room(const struct net_buf *frame)
+static void make_room(const struct flow_packet *syn)
 {
-    const u8 *ip = frame->data + SIZEOF_ETH_HDR,
-             *tcp = ip + (frame->data[12] == 8 ? (ip[0] & 15) * 4 : IP6_HLEN);
-    bool is_ip = (frame->data[12] == 8 && !frame->data[13] && ip[9] == IP_PROTO_TCP) ||
-                 (frame->data[12] == 0x86 && frame->data[13] == 0xdd && ip[6] == IP_PROTO_TCP);
-    if (frame->len < SIZEOF_ETH_HDR + 40 || !is_ip || tcp + 20 > frame->data + frame->len ||
-        (tcp[13] & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_SYN)
-        return;
     struct tcp_pcb_listen *l = tcp_listen_pcbs.listen_pcbs;
-    while (l && (l->local_port != (tcp[2] << 8 | tcp[3]) || l->accepts_pending < l->backlog))
+    while (l && (l->local_port != syn->flow.local_port || l->accepts_pending < l->backlog))
         l = l->next;
     struct tcp_pcb *oldest = NULL;
     for (struct tcp_pcb *p = l ? tcp_active_pcbs : NULL; p; p = p->next)
@@ -193,8 +194,11 @@ static void note_offloads(const struct net_buf *frame)
 
 void netif_input_frame(struct net_buf *frame)
 {
-    make_way(frame);
-    make_room(frame);
+    struct flow_packet syn;
+    if (is_syn(frame, &syn)) {
+        make_way(&syn);
+        make_room(&syn);
+    }
     note_offloads(frame);
     struct pbuf *p = netif_frame_pbuf(frame, 0, frame->frame_len);
     received.dropped += !p;

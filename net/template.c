@@ -75,23 +75,18 @@ static bool is_stream(const struct inet_socket *s)
 
 /* The length of its headers up to IP's, if the frame is a whole packet to one machine that carries
  * `protocol`; else 0. */
-static u32 headers_of(const u8 *frame, u32 len, u8 protocol)
+static u32 headers_of(const struct pbuf *p, u8 protocol)
 {
-    const u8 *ip = frame + FLOW_ETHERNET;
-    if (len < FLOW_ETHERNET + FLOW_IPV4 + UDP_HLEN || frame[0] & 1)
-        return 0;
-    if (flow_be16(frame + 12) == 0x0800)
-        return ip[0] == 0x45 && ip[9] == protocol && !((ip[6] & 0x3f) | ip[7]) ? FLOW_ETHERNET + FLOW_IPV4
-                                                                               : 0;
-    return flow_be16(frame + 12) == 0x86dd && len >= HEADERS_MAX && ip[6] == protocol
-               ? FLOW_ETHERNET + FLOW_IPV6
-               : 0;
+    u8 *frame = p->payload;
+    struct flow_headers h;
+    bool fits = flow_headers(frame, p->len, p->tot_len, &h) && h.transport + UDP_HLEN <= frame + p->len;
+    return fits && h.protocol == protocol && !(frame[0] & 1) ? h.transport - frame : 0;
 }
 
-static void learn(const u8 *frame, u32 len)
+static void learn(const struct pbuf *frame)
 {
     u8 protocol = is_stream(watched.socket) ? FLOW_TCP : FLOW_UDP;
-    u32 headers = headers_of(frame, len, protocol);
+    u32 headers = headers_of(frame, protocol);
     if (!headers)
         return;
     struct template *t = place(watched.socket, watched.to);
@@ -103,21 +98,21 @@ static void learn(const u8 *frame, u32 len)
                            .headers = headers,
                            .v6 = v6,
                            .to = *watched.to};
-    memcpy(t->bytes, frame, headers);
+    memcpy(t->bytes, frame->payload, headers);
     u8 *ip = t->bytes + FLOW_ETHERNET;
     if (!v6) {
         memset(ip + 2, 0, 4);
         memset(ip + 10, 0, 2);
         t->sum = flow_sum_words(ip, FLOW_IPV4 / 2);
     }
-    t->pseudo = protocol + (v6 ? flow_sum_words(ip + 8, 16) : flow_sum_words(ip + 12, 4));
+    t->pseudo = protocol + flow_sum_words(flow_addresses(ip, v6), v6 ? 16 : 4);
     watched.socket = NULL;
 }
 
-void template_see(const u8 *frame, u32 len)
+void template_see(const struct pbuf *frame)
 {
     if (unlikely(watched.socket))
-        learn(frame, len);
+        learn(frame);
 }
 
 /* ---- to send ---- */

@@ -24,8 +24,8 @@ int template_send(const struct inet_socket *s, struct pbuf *p, const ip_addr_t *
 /* Until template_end() the first datagram that leaves shows how s sends to `to`. */
 void template_begin(const struct inet_socket *s, const ip_addr_t *to);
 void template_end(void);
-/* A frame leaves: its first `len` bytes, which hold the headers. */
-void template_see(const u8 *frame, u32 len);
+/* A frame leaves; its first piece holds the headers. */
+void template_see(const struct pbuf *frame);
 /* s is not what it was. */
 void template_renew(struct inet_socket *s);
 /* All end. Without the core, too. */

@@ -5,7 +5,6 @@
 #include "kernel/base/string.h"
 #include "kernel/fs/vfs.h"
 #include "lwip/inet_chksum.h"
-#include "lwip/prot/ip.h"
 #include "lwip/prot/tcp.h"
 #include "mm/phys/phys.h"
 #include "net/checksum.h"
@@ -19,7 +18,8 @@
 #define FRAME_MAX   1514u /* Ethernet header and MTU */
 #define HEADERS_MAX 134u  /* Ethernet, IPv6, TCP with all its options */
 #define LARGE_MAX   65000u
-#define FLOWS       256u
+#define FLOW_BITS   8
+#define FLOWS       (1u << FLOW_BITS)
 #define FLOW_PAUSE  (100 * NSEC_PER_MSEC) /* frames of before it have long been received */
 #define PENDING     (1u << NET_PAIRS_MAX)
 
@@ -159,18 +159,15 @@ static u32 be32(const u8 *p)
  * them. */
 static bool parse(u8 *p, u32 first, u32 len, struct segment *s)
 {
-    u32 type = first >= FLOW_ETHERNET + 20 ? flow_be16(p + 12) : 0;
-    s->ip = p + FLOW_ETHERNET;
-    s->v6 = type == 0x86dd;
-    if (type == 0x0800 ? s->ip[0] != 0x45 || s->ip[9] != IP_PROTO_TCP || (flow_be16(s->ip + 6) & 0x3fff)
-                       : !s->v6 || first < FLOW_ETHERNET + 40 || s->ip[6] != IP_PROTO_TCP)
+    struct flow_headers h;
+    if (!flow_headers(p, first, len, &h) || h.protocol != FLOW_TCP || h.transport + TCP_HLEN > p + first)
         return false;
-    s->tcp = s->ip + (s->v6 ? 40 : 20);
-    if (s->tcp + 20 > p + first)
-        return false;
+    s->ip = h.ip;
+    s->tcp = h.transport;
+    s->v6 = h.v6;
     s->headers = s->tcp - p + (s->tcp[12] >> 4) * 4;
     s->payload = len - s->headers;
-    return s->headers <= first && len >= s->headers;
+    return s->headers <= first;
 }
 
 /* ---- which queue ---- */
@@ -179,17 +176,16 @@ static bool parse(u8 *p, u32 first, u32 len, struct segment *s)
 static u32 hash_flow(u8 *p, u32 first, u32 len)
 {
     struct segment s;
-    u32 type = first >= FLOW_ETHERNET + 20 ? flow_be16(p + 12) : 0, at = FLOW_ETHERNET + 12, words = 2;
-    u64 h = parse(p, first, len, &s) ? be32(s.tcp) : 0;
-    if (type == 0x86dd && first >= FLOW_ETHERNET + 40) {
-        at = FLOW_ETHERNET + 8;
-        words = 8;
-    } else if (type != 0x0800) {
-        words = 0;
-    }
-    for (u32 i = 0; i < words; i++)
-        h = (h ^ be32(p + at + 4 * i)) * 0x9e3779b97f4a7c15UL;
-    return h >> 32 & (FLOWS - 1);
+    u32 type = first >= FLOW_ETHERNET + FLOW_IPV4 ? flow_be16(p + 12) : 0;
+    bool v6 = type == 0x86dd && first >= FLOW_ETHERNET + FLOW_IPV6;
+    if (!v6 && type != 0x0800)
+        return 0;
+    const u8 *addresses = flow_addresses(p + FLOW_ETHERNET, v6);
+    u64 h = parse(p, first, len, &s) ? be32(s.tcp) : 0, both;
+    if (v6)
+        return hash_place(hash_ipv6(hash_ipv6(h, addresses), addresses + 16), FLOW_BITS);
+    memcpy(&both, addresses, sizeof(both));
+    return hash_place(hash_word(h, both), FLOW_BITS);
 }
 
 /* For a frame that begins with the `first` bytes at p. */
@@ -209,21 +205,13 @@ static void assign(struct frame *f, u8 *p, u32 first, u32 len, u64 now)
 /* The pseudo-header's sum, where the device goes on. */
 static void seed_checksum(struct net_offload *o, const u8 *frame, const struct segment *s, u32 tcp_len)
 {
-    const u8 *at = s->ip + (s->v6 ? 8 : 12);
-    u32 sum = flow_fold(IP_PROTO_TCP + tcp_len + flow_sum_words(at, s->v6 ? 16 : 4));
+    u32 addresses = flow_sum_words(flow_addresses(s->ip, s->v6), s->v6 ? 16 : 4);
+    u32 sum = flow_fold(FLOW_TCP + tcp_len + addresses);
     counters.checksums++;
     o->flags = NET_NEEDS_CSUM;
     o->csum_start = s->tcp - frame;
     o->csum_offset = 16;
     flow_put_be16(s->tcp + 16, sum);
-}
-
-/* TCP's checksum is the device's business. (UDP's is lwIP's: a fragmented datagram has one, too.) */
-static void offload_checksum(struct frame *f, u8 *p, u32 first, u32 len)
-{
-    struct segment s;
-    if (parse(p, first, len, &s))
-        seed_checksum(&f->tx.offload, p, &s, len - (s.tcp - p));
 }
 
 /* ---- joining segments ---- */
@@ -236,9 +224,11 @@ static bool joinable(const struct segment *s)
 
 static bool follows(const struct segment *a, const struct segment *b, u32 gso_size)
 {
-    u32 addresses = a->v6 ? 32 : 8, at = a->v6 ? 8 : 12, joined = pending_len - a->headers;
-    return a->v6 == b->v6 && a->headers == b->headers && !memcmp(a->ip + at, b->ip + at, addresses) &&
-           !memcmp(a->tcp, b->tcp, 4) && be32(a->tcp + 4) + joined == be32(b->tcp + 4) &&
+    const u8 *addresses = flow_addresses(a->ip, a->v6);
+    u32 size = a->v6 ? 32 : 8, joined = pending_len - a->headers;
+    return a->v6 == b->v6 && a->headers == b->headers &&
+           !memcmp(addresses, flow_addresses(b->ip, b->v6), size) && !memcmp(a->tcp, b->tcp, 4) &&
+           be32(a->tcp + 4) + joined == be32(b->tcp + 4) &&
            !memcmp(a->tcp + 20, b->tcp + 20, a->headers - (a->tcp + 20 - (a->ip - FLOW_ETHERNET))) &&
            joined % gso_size == 0 && b->payload <= gso_size;
 }
@@ -386,16 +376,19 @@ err_t transmit_frame(struct netif *netif, struct pbuf *p)
 {
     struct segment s;
     bool large = p->tot_len > TRANSMIT_SHORT && can_refer(p);
+    bool segment = parse(p->payload, p->len, p->tot_len, &s);
     u64 now = core_traffic();
-    template_see(p->payload, p->len);
-    if (large && parse(p->payload, p->len, p->tot_len, &s) &&
-        join(p, &s, s.v6 ? NET_TX_TSO6 : NET_TX_TSO4, now))
+    template_see(p);
+    if (large && segment && join(p, &s, s.v6 ? NET_TX_TSO6 : NET_TX_TSO4, now))
         return ERR_OK;
     push_pending();
     struct frame *f = p->tot_len <= FRAME_MAX ? get() : NULL;
     if (!f)
         return ERR_MEM;
     assign(f, p->payload, p->len, p->tot_len, now);
+    /* TCP's checksum is the device's business. (UDP's is lwIP's: a fragmented datagram has one, too.) */
+    if (segment && device->offloads & NET_TX_CSUM)
+        seed_checksum(&f->tx.offload, p->payload, &s, p->tot_len - (s.tcp - (u8 *)p->payload));
     if (large) {
         refer(f, p, 0);
     } else {
@@ -403,8 +396,6 @@ err_t transmit_frame(struct netif *netif, struct pbuf *p)
         add(f, f->bytes, p->tot_len);
         counters.copied++;
     }
-    if (device->offloads & NET_TX_CSUM)
-        offload_checksum(f, large ? p->payload : f->bytes, large ? p->len : p->tot_len, p->tot_len);
     push(f);
     return ERR_OK;
 }
