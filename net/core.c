@@ -14,6 +14,7 @@
 #include "lwip/netif.h"
 #include "lwip/priv/tcp_priv.h"
 #include "net/channel.h"
+#include "net/defer.h"
 #include "net/delack.h"
 #include "net/flow.h"
 #include "net/hold.h"
@@ -160,7 +161,7 @@ static u64 run_timers(void)
         slow_tick();
         slow_tick_ns = now - last_traffic_ns < TRAFFIC_TAIL ? now + SECOND : SLEEP_FOREVER;
     }
-    u64 device = netif_tick(now), tcp = MIN(delack_tick(now), recovery_tick(now));
+    u64 device = netif_tick(now), tcp = MIN(MIN(delack_tick(now), recovery_tick(now)), defer_tick(now));
     return MIN(MIN(device, tcp), MIN(tcp_tick_ns, slow_tick_ns));
 }
 

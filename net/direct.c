@@ -181,10 +181,11 @@ static struct inet_socket *peer_of(struct inet_socket *s)
     return s->direct->ends[!s->direct_side];
 }
 
-/* Bytes that may wait on their way from s. */
+/* Bytes that may wait on their way from s: what the receiver's buffer has no room for was not sent yet, so to
+ * say. */
 static u32 limit_of(struct inet_socket *s)
 {
-    return __atomic_load_n(&s->base.send_buffer, __ATOMIC_RELAXED) +
+    return __atomic_load_n(&s->base.unsent_most, __ATOMIC_RELAXED) +
            __atomic_load_n(&peer_of(s)->base.receive_buffer, __ATOMIC_RELAXED);
 }
 
@@ -298,21 +299,33 @@ ssize_t direct_send(struct inet_socket *s, struct socket_message *m, bool *rest)
 
 /* ---- receiving ---- */
 
-/* There are some bytes: those up to the urgent one, if it is ahead; 0: there was it alone, left out. */
-static ssize_t receive_here(struct inet_socket *s, struct socket_message *m)
+/* Does a call that looks at what waits wait for more? Not when no more may come: the end, the mark, no room.
+ */
+static __attribute__((noinline)) bool waits_to_peek(struct inet_socket *s, const struct socket_message *m)
+{
+    struct inbound *in = to_me(s);
+    size_t too_few = socket_too_few(&s->base, m->flags);
+    u32 bytes = in->bytes - urgent_hole(&in->urgent, inet_in_line(s));
+    return m->it->left && bytes <= MIN(too_few, m->it->left - 1) &&
+           urgent_limit(&in->urgent, bytes) == bytes && !in->want_room && !told(s, false);
+}
+
+/* There are some bytes: those up to the urgent one, if it is ahead; 0: there was it alone, left out, or a
+ * look waits for more; with an error it does not. */
+static ssize_t receive_here(struct inet_socket *s, struct socket_message *m, int err)
 {
     struct inbound *in = to_me(s);
     u32 hole = urgent_hole(&in->urgent, inet_in_line(s));
     size_t n = urgent_limit(&in->urgent, m->it->left);
     if (m->flags & SOCKET_PEEK)
-        return peek(in, m->it, n, hole);
+        return !err && waits_to_peek(s, m) ? 0 : peek(in, m->it, n, hole);
     if (unlikely(hole))
         take(in, 1);
     return get(in, m->it, n, m->flags & SOCKET_TRUNC);
 }
 
-/* Bytes, 0 at the end, or why not. done: how many this call has; with some it ends at the urgent byte, too.
- */
+/* Bytes, 0 at the end, or why not. done: how many this call has; with some it ends at the urgent byte, too,
+ * and an error is the next call's. */
 static ssize_t receive_some(struct inet_socket *s, struct socket_message *m, u64 deadline, ssize_t done)
 {
     struct inbound *in = to_me(s);
@@ -321,10 +334,10 @@ static ssize_t receive_some(struct inet_socket *s, struct socket_message *m, u64
     for (;;) {
         if (done && urgent_at_mark(&in->urgent))
             return 0;
-        if (in->bytes && ((n = receive_here(s, m)) || !m->it->left))
+        if (in->bytes && ((n = receive_here(s, m, err)) || !m->it->left))
             return n;
         if (s->error)
-            return take_error(s);
+            return done ? 0 : take_error(s);
         if (s->peer_end || s->receive_shut || s->state != S_ESTABLISHED)
             return 0;
         if (err)
@@ -333,11 +346,19 @@ static ssize_t receive_some(struct inet_socket *s, struct socket_message *m, u64
     }
 }
 
+/* Are the bytes that it has too few for the call? */
+static __attribute__((noinline)) bool wants_more(const struct inet_socket *s, const struct socket_message *m,
+                                                 ssize_t done)
+{
+    return (size_t)done <= socket_too_few(&s->base, m->flags) && !(m->flags & SOCKET_PEEK);
+}
+
 ssize_t direct_receive(struct inet_socket *s, struct socket_message *m)
 {
     struct direct *d = s->direct;
     struct inbound *in = to_me(s);
-    bool all = m->flags & SOCKET_WAITALL && !(m->flags & SOCKET_PEEK), room = false;
+    bool more = (m->flags & SOCKET_WAITALL) || __atomic_load_n(&s->base.receive_low, __ATOMIC_RELAXED);
+    bool room = false;
     u64 deadline = socket_deadline(s->base.receive_timeout_ns);
     ssize_t done = 0, n;
     mutex_lock(&d->lock);
@@ -347,12 +368,12 @@ ssize_t direct_receive(struct inet_socket *s, struct socket_message *m)
         room = in->want_room && roomy(in->bytes, limit_of(peer_of(s)));
         if (room)
             in->want_room = false;
-        if (room && all && m->it->left) {
+        if (room && more && m->it->left) {
             mutex_unlock(&d->lock);
             inet_wake(peer_of(s), POLL_OUT);
             mutex_lock(&d->lock);
         }
-    } while (n > 0 && all && m->it->left);
+    } while (n > 0 && more && m->it->left && wants_more(s, m, done));
     mutex_unlock(&d->lock);
     if (room)
         inet_wake(peer_of(s), POLL_OUT);
@@ -365,13 +386,21 @@ u32 direct_poll(struct inet_socket *s)
 {
     struct direct *d = s->direct;
     mutex_lock(&d->lock);
-    u32 events = urgent_events(&to_me(s)->urgent, inet_in_line(s), to_me(s)->bytes);
+    u32 too_few = __atomic_load_n(&s->base.receive_low, __ATOMIC_RELAXED);
+    if (unlikely(too_few) && (to_me(s)->want_room || to_me(s)->bytes >= limit_of(peer_of(s))))
+        too_few = 0; /* it is full */
+    u32 events = urgent_events(&to_me(s)->urgent, inet_in_line(s), to_me(s)->bytes, too_few);
     if (d->closed[!s->direct_side] || roomy(to_peer(s)->bytes, limit_of(s)))
         events |= POLL_OUT;
     else
         to_peer(s)->want_room = true;
     mutex_unlock(&d->lock);
     return events;
+}
+
+bool direct_any(const struct inet_socket *s)
+{
+    return __atomic_load_n(&s->direct->to[s->direct_side].bytes, __ATOMIC_RELAXED);
 }
 
 u32 direct_pending(struct inet_socket *s, bool out)

@@ -40,6 +40,8 @@ ssize_t direct_receive_urgent(struct inet_socket *s, struct socket_message *m);
 bool direct_at_mark(struct inet_socket *s);
 /* Of POLL_IN, POLL_PRI and POLL_OUT, as far as the buffers decide. */
 u32 direct_poll(struct inet_socket *s);
+/* Does anything wait to be received by s? A hint, without a lock. */
+bool direct_any(const struct inet_socket *s);
 /* Bytes that wait to be received by s (before the urgent one), or (out) that s has sent and the peer has no
  * room for. */
 u32 direct_pending(struct inet_socket *s, bool out);

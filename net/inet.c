@@ -16,7 +16,7 @@ struct inet_socket *inet_new(u32 family, u32 type)
     s->base.family = family;
     s->base.type = type;
     s->base.protocol = type == SOCK_STREAM ? LEVEL_TCP : LEVEL_UDP;
-    s->base.send_buffer = s->base.receive_buffer = SOCKET_BUFFER;
+    s->base.send_buffer = s->base.receive_buffer = s->base.unsent_most = SOCKET_BUFFER;
     s->connect_told = true;
     options_begin(s);
     list_init(&s->inbox);
@@ -325,7 +325,7 @@ s64 inet_ioctl(struct socket *base, u32 cmd, u64 arg)
     if (cmd != FIONREAD_CMD && cmd != OUTQ_CMD && !mark && !unsent)
         return -ENOTTY; /* the socket layer asks ifconf_ioctl */
     if (direct_is(s)) {
-        bytes = unsent ? 0 : mark ? direct_at_mark(s) : direct_pending(s, cmd == OUTQ_CMD);
+        bytes = mark ? direct_at_mark(s) : direct_pending(s, unsent || cmd == OUTQ_CMD);
         return inet_put(arg, &bytes, sizeof(bytes));
     }
     core_enter();

@@ -92,7 +92,8 @@ struct inet_socket {
     u32 left_out;         /* bytes at the beginning of the inbox that nobody gets: an urgent one */
     struct list backlog;  /* of a listener: sockets not accepted yet, by waiting_link */
     struct list waiting_link;
-    struct thread *holder; /* who wrote what is held back (hold.h); NULL: nothing is */
+    struct deferral *brought; /* of a listener; atomic: connections that may go to its backlog (defer.h) */
+    struct thread *holder;    /* who wrote what is held back (hold.h); NULL: nothing is */
     struct list hold_link;
     u64 delack_due_ns; /* 0: not on delack.c's list */
     struct list delack_link;
@@ -153,6 +154,7 @@ int inet_take_error(struct inet_socket *s);
 /* options.c: once at boot; of a new socket; the value of an option of option_table. */
 void options_init(void);
 void options_begin(struct inet_socket *s);
+void options_inherit(struct inet_socket *s, const struct inet_socket *listener);
 s32 inet_option(const struct inet_socket *s, int level, int option);
 
 /* Common operations. */
@@ -174,6 +176,11 @@ static inline u32 inet_waiting(const struct inet_socket *s)
 {
     return s->inbox_bytes - s->left_out;
 }
+/* May the peer send nothing more before something is read? core held. */
+static inline bool inet_closed_window(const struct inet_socket *s)
+{
+    return !s->tcp || s->tcp->rcv_wnd <= s->tcp->mss;
+}
 /* SO_TIMESTAMP, SO_TIMESTAMPNS */
 static inline bool inet_stamps(const struct inet_socket *s)
 {
@@ -185,6 +192,8 @@ static inline bool inet_in_line(const struct inet_socket *s)
 }
 /* recv(2) of a stream (tcp_receive.c): .receive of tcp_ops. */
 ssize_t tcp_receive_op(struct socket *base, struct socket_message *m);
+/* Ends a connection that nobody has accepted, and frees s. core held. */
+void tcp_drop(struct inet_socket *s);
 /* The socket of a connection; NULL: it has none (any more). core held. */
 struct inet_socket *tcp_socket(const struct tcp_pcb *pcb);
 int tcp_info(const struct inet_socket *s, void *value, u32 *len); /* TCP_INFO. core held */

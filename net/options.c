@@ -4,6 +4,7 @@
 #include "net/member.h"
 #include "net/template.h"
 
+#define SO_RCVLOWAT        18
 #define SO_BINDTODEVICE    25
 #define SO_BINDTOIFINDEX   62
 #define INTERFACE_NAME     16 /* bytes at most, the terminator included */
@@ -27,6 +28,7 @@ enum kind {
     LINGER, /* TCP_LINGER2 */
     DEFER,  /* TCP_DEFER_ACCEPT: seconds, as resends of the answer to a SYN */
     CLAMP,  /* TCP_WINDOW_CLAMP */
+    UNSENT, /* TCP_NOTSENT_LOWAT: any */
     FIXED,  /* not to be set */
 };
 
@@ -83,7 +85,7 @@ static const struct option {
     {LEVEL_TCP, 16, BIT, BOTH, 0, 0, 1},             /* TCP_THIN_LINEAR_TIMEOUTS */
     {LEVEL_TCP, 18, RANGE, BOTH, 0, 0, 0x7fffffff},  /* TCP_USER_TIMEOUT */
     {LEVEL_TCP, 23, RANGE, BOTH, 0, 0, 0x7fffffff},  /* TCP_FASTOPEN */
-    {LEVEL_TCP, 25, RANGE, BOTH, 0, 0, 0x7fffffff},  /* TCP_NOTSENT_LOWAT */
+    {LEVEL_TCP, 25, UNSENT, BOTH, 0, 0, 0},          /* TCP_NOTSENT_LOWAT */
     {LEVEL_TCP, 30, BIT, BOTH, 0, 0, 1},             /* TCP_FASTOPEN_CONNECT */
     {LEVEL_TCP, 34, BIT, BOTH, 0, 0, 1},             /* TCP_FASTOPEN_NO_COOKIE */
     {LEVEL_UDP, 103, RANGE, BOTH, 0, 0, 0xffff},     /* UDP_SEGMENT */
@@ -116,6 +118,17 @@ void options_begin(struct inet_socket *s)
         s->options[i] = option_table[i].initial;
     if (s->base.family == AF_INET6)
         s->options[find_option(s, LEVEL_IP, 49)] = 0; /* IP_MULTICAST_ALL */
+}
+
+void options_inherit(struct inet_socket *s, const struct inet_socket *listener)
+{
+    memcpy(s->options, listener->options, sizeof(s->options));
+    s->options[find_option(s, LEVEL_TCP, 9)] = 0; /* TCP_DEFER_ACCEPT is the listener's */
+    s->base.send_buffer = listener->base.send_buffer;
+    s->base.receive_buffer = listener->base.receive_buffer;
+    s->base.receive_low = listener->base.receive_low;
+    s->base.unsent_low = listener->base.unsent_low;
+    socket_limit_unsent(&s->base);
 }
 
 s32 inet_option(const struct inet_socket *s, int level, int option)
@@ -271,6 +284,8 @@ static int convert(const struct inet_socket *s, const struct option *o, s32 old,
     case CLAMP:
         *number = *number > 0 ? MAX(*number, WINDOW_CLAMP_MIN) : 0;
         return 0;
+    case UNSENT:
+        return 0;
     case FIXED:
         return -ENOPROTOOPT;
     }
@@ -291,6 +306,11 @@ static int set_number(struct inet_socket *s, int i, s32 number)
     s->options[i] = number;
     if (!number && ((o->level == LEVEL_IP && o->number == 11) || (o->level == LEVEL_IPV6 && o->number == 25)))
         error_queue_drop(s); /* IP_RECVERR, IPV6_RECVERR */
+    if (o->kind == UNSENT) {
+        __atomic_store_n(&s->base.unsent_low, number, __ATOMIC_RELAXED);
+        socket_limit_unsent(&s->base);
+        inet_wake(s, POLL_OUT);
+    }
     apply(s);
     return 0;
 }
@@ -335,6 +355,18 @@ static int set_keepalive(struct inet_socket *s, bool on)
     return 0;
 }
 
+/* No more than a buffer that the program chose holds, half of which Linux takes to be its own; or than waits
+ * on a connection to ourselves (direct.h). */
+static int set_receive_low(struct inet_socket *s, s32 number)
+{
+    u32 buffer = __atomic_load_n(&s->base.receive_buffer, __ATOMIC_RELAXED);
+    u32 most = buffer == SOCKET_BUFFER ? 2 * SOCKET_BUFFER : buffer / 2;
+    u32 wanted = number < 0 ? most : MIN((u32)number, most);
+    __atomic_store_n(&s->base.receive_low, wanted ? wanted - 1 : 0, __ATOMIC_RELAXED);
+    inet_wake(s, POLL_IN);
+    return 0;
+}
+
 static int set_congestion(const char *name, u32 len)
 {
     return len >= 5 && !memcmp(name, "cubic", 5) && (len == 5 || !name[5]) ? 0 : -ENOENT;
@@ -373,6 +405,8 @@ static int set_special(struct inet_socket *s, int level, int option, const void 
     bool stream = s->base.type == SOCK_STREAM, whole = len >= sizeof(number);
     if (level == LINUX_SOL_SOCKET && option == LINUX_SO_KEEPALIVE && whole)
         return set_keepalive(s, number);
+    if (level == LINUX_SOL_SOCKET && option == SO_RCVLOWAT && whole && stream)
+        return set_receive_low(s, number);
     if (level == LINUX_SOL_SOCKET && option == SO_BINDTODEVICE)
         return set_interface_name(s, value, len);
     if (level == LINUX_SOL_SOCKET && option == SO_BINDTOIFINDEX)

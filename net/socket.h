@@ -91,9 +91,12 @@ struct socket {
     u32 protocol;
     u64 receive_timeout_ns, send_timeout_ns; /* SO_RCVTIMEO, SO_SNDTIMEO; 0: none */
     u32 receive_buffer, send_buffer;         /* bytes: what the program asked for, doubled, as Linux does */
+    u32 unsent_low;                          /* TCP_NOTSENT_LOWAT; 0: nobody said. atomic */
+    u32 unsent_most;                         /* the lesser of it and send_buffer. atomic */
     u64 flags;                               /* bit n: the boolean option n of SOL_SOCKET is on */
     u64 linger;                              /* struct linger */
     u32 priority, mark;                      /* SO_PRIORITY, SO_MARK: kept, without effect */
+    u32 receive_low;                         /* SO_RCVLOWAT less one: of streams. atomic */
     u32 busy_poll_us;                        /* SO_BUSY_POLL: the same; CPUs look before they halt anyway */
     bool prefer_busy_poll;                   /* SO_PREFER_BUSY_POLL: the same */
     u64 cookie;                              /* SO_COOKIE; 0: nobody asked. atomic */
@@ -104,6 +107,19 @@ struct socket {
 static inline bool socket_flag(const struct socket *s, u32 option)
 {
     return __atomic_load_n(&s->flags, __ATOMIC_RELAXED) >> option & 1;
+}
+/* One of the two has changed. */
+static inline void socket_limit_unsent(struct socket *s)
+{
+    u32 low = __atomic_load_n(&s->unsent_low, __ATOMIC_RELAXED);
+    u32 most = __atomic_load_n(&s->send_buffer, __ATOMIC_RELAXED);
+    __atomic_store_n(&s->unsent_most, low ? MIN(low, most) : most, __ATOMIC_RELAXED);
+}
+/* A call that receives on a stream returns with more bytes than so many, if nothing ends it before:
+ * MSG_WAITALL, SO_RCVLOWAT (socket(7)). */
+static inline size_t socket_too_few(const struct socket *s, u32 flags)
+{
+    return unlikely(flags & SOCKET_WAITALL) ? ~0UL : __atomic_load_n(&s->receive_low, __ATOMIC_RELAXED);
 }
 /* Urgent data came: s's owner gets SIGURG. Any lock may be held but the signals' own. */
 extern void (*socket_urgent_hook)(void);

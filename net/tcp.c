@@ -1,6 +1,7 @@
 /* SOCK_STREAM: TCP (tcp(7)), over lwIP's tcp_pcb. */
 #include "lwip/priv/tcp_priv.h"
 #include "net/channel.h"
+#include "net/defer.h"
 #include "net/delack.h"
 #include "net/direct.h"
 #include "net/hold.h"
@@ -201,11 +202,9 @@ static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
         return ERR_MEM;
     s->base.flags = listener->base.flags;
     s->base.linger = listener->base.linger;
-    s->base.send_buffer = listener->base.send_buffer;
-    s->base.receive_buffer = listener->base.receive_buffer;
     s->v6only = listener->v6only;
     s->interface = listener->interface;
-    memcpy(s->options, listener->options, sizeof(s->options));
+    options_inherit(s, listener);
     s->state = S_ESTABLISHED;
     attach(s, pcb);
     keep_names(s);
@@ -217,6 +216,8 @@ static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
     else
         channel_open(s);
     s->path_known = true;
+    if (defer_begin(listener, s))
+        return ERR_OK;
     list_push_back(&listener->backlog, &s->waiting_link);
     inet_wake(listener, POLL_IN);
     return ERR_OK;
@@ -331,6 +332,7 @@ static int tcp_accept_op(struct socket *base, u32 flags, struct socket **out)
     int err = 0;
     core_enter();
     for (;;) {
+        defer_collect(s);
         if (s->state != S_LISTENING)
             err = -EINVAL;
         else if ((new = list_first(&s->backlog, struct inet_socket, waiting_link)))
@@ -444,6 +446,13 @@ static int tcp_connect_op(struct socket *base, const struct socket_address *a, u
 
 /* ---- sending ---- */
 
+/* Is so much not sent yet, counted `times` times, that no more is wanted (tcp(7), TCP_NOTSENT_LOWAT)? */
+static inline bool much_unsent(const struct inet_socket *s, u32 times)
+{
+    u32 low = __atomic_load_n(&s->base.unsent_low, __ATOMIC_RELAXED);
+    return unlikely(low) && (s->tcp->snd_lbb - s->tcp->snd_nxt) * times >= low;
+}
+
 /* Waits until there is room: bytes of it, or why not. core held. */
 static s64 wait_writable(struct inet_socket *s, u32 flags, u64 deadline, bool again)
 {
@@ -455,7 +464,7 @@ static s64 wait_writable(struct inet_socket *s, u32 flags, u64 deadline, bool ag
         if (s->send_shut || s->state == S_FRESH || s->state == S_LISTENING || s->state == S_CLOSED)
             return -EPIPE;
         if (s->state == S_ESTABLISHED && !again && tcp_sndbuf(s->tcp) &&
-            tcp_sndqueuelen(s->tcp) < TCP_SND_QUEUELEN)
+            tcp_sndqueuelen(s->tcp) < TCP_SND_QUEUELEN && !much_unsent(s, 1))
             return MIN(tcp_sndbuf(s->tcp), 0xffffu);
         again = false;
         if (err)
@@ -618,11 +627,15 @@ static u32 tcp_poll_op(struct socket *base)
     core_enter();
     hold_release_mine();
     if (s->state == S_LISTENING) {
+        defer_collect(s);
         events = list_empty(&s->backlog) ? 0 : POLL_IN;
     } else {
         channel_drain(s);
-        events |= urgent_events(&s->urgent, inet_in_line(s), inet_waiting(s));
-        if (s->state == S_ESTABLISHED && s->tcp && s->tcp->snd_buf >= SND_LOW)
+        u32 too_few = __atomic_load_n(&s->base.receive_low, __ATOMIC_RELAXED);
+        if (unlikely(too_few) && inet_closed_window(s))
+            too_few = 0;
+        events |= urgent_events(&s->urgent, inet_in_line(s), inet_waiting(s), too_few);
+        if (s->state == S_ESTABLISHED && s->tcp && s->tcp->snd_buf >= SND_LOW && !much_unsent(s, 2))
             events |= POLL_OUT;
         events = stream_events(s, events);
     }
@@ -630,21 +643,27 @@ static u32 tcp_poll_op(struct socket *base)
     return events;
 }
 
+void tcp_drop(struct inet_socket *s)
+{
+    struct tcp_pcb *pcb = detach(s);
+    if (pcb)
+        tcp_abort(pcb);
+    inet_drop_inbox(s);
+    if (direct_is(s)) {
+        direct_close(s);
+        direct_free(s);
+    } else {
+        kfree(s);
+    }
+}
+
 static void drop_backlog(struct inet_socket *s)
 {
     struct inet_socket *waiting;
+    defer_end(s);
     while ((waiting = list_first(&s->backlog, struct inet_socket, waiting_link))) {
         list_del(&waiting->waiting_link);
-        struct tcp_pcb *pcb = detach(waiting);
-        if (pcb)
-            tcp_abort(pcb);
-        inet_drop_inbox(waiting);
-        if (direct_is(waiting)) {
-            direct_close(waiting);
-            direct_free(waiting);
-        } else {
-            kfree(waiting);
-        }
+        tcp_drop(waiting);
     }
 }
 

@@ -110,16 +110,29 @@ static ssize_t copy_out(struct inet_socket *s, struct iov_iter *it, const struct
     return done ? done : fault ? -EFAULT : 0;
 }
 
+/* Does a call that looks at what waits, for at most `most` bytes, of which so many are too few, wait for
+ * more? Not when no more may come: the end, the mark, a closed window. core held. */
+static __attribute__((noinline)) bool waits_to_peek(struct inet_socket *s, u32 flags, size_t most,
+                                                    size_t too_few)
+{
+    u32 bytes = s->inbox_bytes - leave_out(s, true);
+    return flags & SOCKET_PEEK && most && bytes <= MIN(too_few, most - 1) &&
+           urgent_limit(&s->urgent, bytes) == bytes && !inet_closed_window(s) && !s->peer_end &&
+           !s->receive_shut;
+}
+
 /* 1: there are bytes; 0: the end; or why not. done: how many the call has; with some it ends at the urgent
- * byte, too. */
-static int wait_readable(struct inet_socket *s, u32 flags, u64 deadline, ssize_t done)
+ * byte, too. most: how many it may get. */
+static int wait_readable(struct inet_socket *s, u32 flags, u64 deadline, ssize_t done, size_t most,
+                         size_t too_few)
 {
     int err = 0;
     for (;;) {
         channel_drain(s);
         if (done && urgent_at_mark(&s->urgent))
             return 0;
-        if (s->inbox_bytes > (flags & SOCKET_PEEK ? leave_out(s, true) : 0) || direct_is(s))
+        bool later = unlikely(too_few) && !err && waits_to_peek(s, flags, most, too_few);
+        if ((s->inbox_bytes > (flags & SOCKET_PEEK ? leave_out(s, true) : 0) && !later) || direct_is(s))
             return 1;
         if (s->error) /* the next call's, if this one has bytes */
             return done ? 0 : inet_take_error(s);
@@ -139,16 +152,16 @@ static int wait_readable(struct inet_socket *s, u32 flags, u64 deadline, ssize_t
 static ssize_t receive_segments(struct inet_socket *s, struct socket_message *m)
 {
     u64 deadline = socket_deadline(s->base.receive_timeout_ns);
-    bool peek = m->flags & SOCKET_PEEK, all = m->flags & SOCKET_WAITALL && !peek;
+    bool peek = m->flags & SOCKET_PEEK, more;
+    size_t too_few = socket_too_few(&s->base, m->flags);
     ssize_t done = 0, n = 0;
-    bool more;
     do {
-        u32 flags = m->flags | (done && !all ? SOCKET_DONTWAIT : 0), count = 0;
+        u32 flags = m->flags | ((size_t)done > too_few ? SOCKET_DONTWAIT : 0), count = 0;
         struct view views[VIEWS];
         more = false;
         core_enter();
         hold_release_mine();
-        n = wait_readable(s, flags, deadline, done);
+        n = wait_readable(s, flags, deadline, done, m->it->left, too_few);
         bool direct = direct_is(s), any = n > 0 && m->it->left;
         if (any && !direct)
             count = begin_reading(s, views, m->it->left, peek);
@@ -159,7 +172,7 @@ static ssize_t receive_segments(struct inet_socket *s, struct socket_message *m)
             return direct_receive(s, m);
         n = copy_out(s, m->it, views, count, peek, m->flags & SOCKET_TRUNC, &more);
         done += MAX(n, 0);
-    } while (n >= 0 && m->it->left && !peek && (more || all || !done));
+    } while (n >= 0 && m->it->left && !peek && (more || (size_t)done <= too_few));
     return done ? done : MIN(n, 0);
 }
 

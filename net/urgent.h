@@ -55,10 +55,10 @@ static inline void urgent_passed(struct urgent *u, u32 n)
         u->ahead -= n;
 }
 
-/* POLL_PRI, POLL_IN, of what waits: bytes. */
-static inline u32 urgent_events(const struct urgent *u, bool in_line, u32 bytes)
+/* POLL_PRI, POLL_IN, of what waits: bytes, of which so many are too few. */
+static inline u32 urgent_events(const struct urgent *u, bool in_line, u32 bytes, u32 too_few)
 {
-    return (u->state == U_HERE ? POLL_PRI : 0) | (bytes > urgent_hole(u, in_line) ? POLL_IN : 0);
+    return (u->state == U_HERE ? POLL_PRI : 0) | (bytes > urgent_hole(u, in_line) + too_few ? POLL_IN : 0);
 }
 
 /* FIONREAD: those before the mark, if that is out of line. */

@@ -15,6 +15,9 @@
  *     U N          N times: takes "ab", "cU" with MSG_OOB, "de", and answers as urgent() says
  *     X            sends "!", reads once the peer has reset the connection, and keeps what each read said:
  *     Y            sends that
+ *     W            SO_RCVLOWAT and TCP_NOTSENT_LOWAT: as low_water() says; what it found is kept for Y, too
+ *     D N          the listener defers connections for N seconds from now on (TCP_DEFER_ACCEPT), 0: no more
+ *     A            sends how many connections it has accepted
  *     M            sends /proc/meminfo and /proc/net/moka, then closes
  *     L            sends "!", then prints "up" or "down" to standard output whenever the link has changed
  *     Q            ends the program with status 0
@@ -375,18 +378,58 @@ static void urgent(int fd, long rounds)
     }
 }
 
-static char read_after_reset[64];
+static char found[64]; /* for Y */
 
 static void read_reset(int fd)
 {
     struct pollfd p = {.fd = fd}; /* POLLERR and POLLHUP need not be asked for */
-    char bytes[100], *at = read_after_reset;
+    char bytes[100], *at = found;
     send(fd, "!", 1, 0);
     poll(&p, 1, 60000);
     for (int i = 0; i < 3; i++) {
         ssize_t n = recv(fd, bytes, sizeof(bytes), 0);
         at += sprintf(at, "%zd %d\n", n, n < 0 ? errno : 0);
     }
+}
+
+enum { LOW = 10, LOW_UNSENT = 20000, SIOCOUTQNSD = 0x894b };
+
+/* Sends as much as the socket takes without waiting; how many bytes that leaves unsent. */
+static int fill(int fd)
+{
+    int unsent = -1;
+    while (send(fd, pattern, 4096, MSG_DONTWAIT) > 0)
+        ;
+    ioctl(fd, SIOCOUTQNSD, &unsent);
+    return unsent;
+}
+
+/* Sends "!"; answers how many bytes waited when it was readable, twice; what a read got that had to wait;
+ * then sends what fits, keeps what it found then, and sends "end" when it is writable. */
+static void low_water(int fd)
+{
+    struct pollfd in = {.fd = fd, .events = POLLIN}, out = {.fd = fd, .events = POLLOUT};
+    int low = LOW, low_unsent = LOW_UNSENT, waiting = 0;
+    char bytes[100];
+    setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &low, sizeof(low));
+    setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &low_unsent, sizeof(low_unsent));
+    send_all(fd, "!", 1);
+    poll(&in, 1, 60000);
+    ioctl(fd, FIONREAD, &waiting);
+    recv(fd, bytes, sizeof(bytes), 0);
+    send_all(fd, bytes, sprintf(bytes, "%d\n", waiting));
+    send_all(fd, bytes, sprintf(bytes, "%d\n", (int)recv(fd, bytes, sizeof(bytes), 0)));
+    int unsent = fill(fd);
+    sprintf(found, "%d %d", poll(&out, 1, 0), unsent);
+    poll(&out, 1, 60000);
+    send_all(fd, "end", 3);
+}
+
+static int listener, accepted;
+
+static void defer(int seconds)
+{
+    setsockopt(listener, IPPROTO_TCP, TCP_DEFER_ACCEPT, &seconds, sizeof(seconds));
 }
 
 static void *serve(void *arg)
@@ -418,7 +461,13 @@ static void *serve(void *arg)
     else if (line[0] == 'X')
         read_reset(fd);
     else if (line[0] == 'Y')
-        send(fd, read_after_reset, strlen(read_after_reset), 0);
+        send(fd, found, strlen(found), 0);
+    else if (line[0] == 'W')
+        low_water(fd);
+    else if (line[0] == 'D')
+        defer(atoi(line + 1));
+    else if (line[0] == 'A')
+        send(fd, line, sprintf(line, "%d", accepted), 0);
     else if (line[0] == 'M')
         copy_file(fd, "/proc/meminfo"), copy_file(fd, "/proc/net/moka");
     else if (line[0] == 'L')
@@ -467,12 +516,14 @@ int main(int argc, char **argv)
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, STACK);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    int port = argc > 1 ? atoi(argv[1]) : 0, l = open_port(SOCK_STREAM, port);
+    int port = argc > 1 ? atoi(argv[1]) : 0;
+    listener = open_port(SOCK_STREAM, port);
     pthread_create(&t, &attributes, datagrams, (void *)(long)open_port(SOCK_DGRAM, port));
     printf("listening\n");
     fflush(stdout);
     for (;;) {
-        int fd = accept(l, NULL, NULL);
+        int fd = accept(listener, NULL, NULL);
+        accepted++;
         if (fd >= 0 && pthread_create(&t, &attributes, serve, (void *)(long)fd))
             close(fd);
     }

@@ -90,6 +90,58 @@ def reset_behind_bytes():
     assert got == want, got
 
 
+def wait_until(condition, what):
+    end = time.monotonic() + LIMIT
+    while not condition():
+        assert time.monotonic() < end, what
+        time.sleep(0.02)
+
+
+def low_water():
+    """SO_RCVLOWAT, TCP_NOTSENT_LOWAT: netd.c, low_water()."""
+    with connect() as s:
+        s.sendall(b"W\n")
+        assert s.recv(1) == b"!"
+        s.sendall(b"123456")
+        assert not select.select([s], [], [], 0.2)[0], "readable by 6 bytes of 10"
+        s.sendall(b"789012")
+        assert s.recv(100) == b"12\n"
+        for part in b"abc", b"def", b"ghi":
+            s.sendall(part)
+            assert not select.select([s], [], [], 0.1)[0], "9 bytes of 10 were enough"
+        s.sendall(b"jkl")
+        assert s.recv(3) == b"12\n"
+        wait_until(lambda: ask("Y").count(b" ") == 1, "never full")
+        writable, unsent = map(int, ask("Y").split())
+        assert writable == 0 and 20000 <= unsent < 90000, (writable, unsent)
+        assert read_all(s).endswith(b"end")
+
+
+def deferred():
+    """TCP_DEFER_ACCEPT: accepted are those who send, or who have waited."""
+    ask("D 2")
+    accepted = lambda: int(ask("A"))  # is one itself
+    try:
+        before = accepted()
+        with connect() as silent, connect() as s, connect() as gone:
+            assert accepted() == before + 1, "accepted who had sent nothing"
+            s.sendall(b"E\nx")
+            assert s.recv(1) == b"x"
+            gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            gone.close()
+            assert accepted() == before + 3
+            asked = 3
+            def came():
+                nonlocal asked
+                asked += 1
+                return accepted() == before + asked + 1
+            wait_until(came, "who says nothing is never accepted")
+            silent.sendall(b"E\ny")
+            assert silent.recv(1) == b"y"
+    finally:
+        ask("D 0")
+
+
 def echo(length, address=GUEST):
     body = pattern(length, 5)
     with connect(address) as s:

@@ -755,6 +755,7 @@ static int get_common(struct socket *s, int option, void *value, u32 *len)
     case SO_RCVBUF:
         return get_number(s->receive_buffer, value, len);
     case SO_RCVLOWAT:
+        return get_number(s->receive_low + 1, value, len);
     case SO_SNDLOWAT:
         return get_number(1, value, len);
     case SO_LINGER:
@@ -793,11 +794,10 @@ static int set_flag(struct socket *s, int option, bool on)
     return 0;
 }
 
-static int set_buffer(u32 *bytes, u32 number, u32 least)
+static void set_buffer(u32 *bytes, u32 number, u32 least)
 {
     u32 wanted = number > BUFFER_MAX / 2 ? BUFFER_MAX : number * 2;
     __atomic_store_n(bytes, MAX(wanted, least), __ATOMIC_RELAXED);
-    return 0;
 }
 
 static int set_common(struct socket *s, int option, const void *value, u32 len)
@@ -815,10 +815,13 @@ static int set_common(struct socket *s, int option, const void *value, u32 len)
     switch (option) {
     case SO_SNDBUF:
     case SO_SNDBUFFORCE:
-        return set_buffer(&s->send_buffer, number, SEND_BUFFER_MIN);
+        set_buffer(&s->send_buffer, number, SEND_BUFFER_MIN);
+        socket_limit_unsent(s);
+        return 0;
     case SO_RCVBUF:
     case SO_RCVBUFFORCE:
-        return set_buffer(&s->receive_buffer, number, RECEIVE_BUFFER_MIN);
+        set_buffer(&s->receive_buffer, number, RECEIVE_BUFFER_MIN);
+        return 0;
     case SO_LINGER:
         if (len < sizeof(s->linger))
             return -EINVAL;
@@ -840,7 +843,10 @@ static int set_common(struct socket *s, int option, const void *value, u32 len)
         return 0;
     case SO_BSDCOMPAT:
     case SO_BUSY_BUDGET:
+        return 0;
     case SO_RCVLOWAT:
+        number = (s32)number < 0 ? INT32_MAX : number;
+        __atomic_store_n(&s->receive_low, number ? number - 1 : 0, __ATOMIC_RELAXED);
         return 0;
     }
     return -ENOPROTOOPT;

@@ -992,14 +992,14 @@ static void copy_stream(struct unix_socket *s, struct socket_message *m, struct 
 static ssize_t receive_stream(struct unix_socket *s, struct socket_message *m, u64 deadline_ns)
 {
     struct stream_copy c = {0};
-    bool all = (m->flags & SOCKET_WAITALL) && !(m->flags & SOCKET_PEEK);
+    size_t too_few = m->flags & SOCKET_PEEK ? 0 : socket_too_few(&s->base, m->flags);
     int there;
     mutex_lock(&s->lock);
     do {
         there = wait_for_packet(s, m->flags, deadline_ns);
         if (there > 0 && m->it->left)
             copy_stream(s, m, &c);
-    } while (there > 0 && all && m->it->left && !c.fault && !c.stop);
+    } while (there > 0 && (size_t)c.done <= too_few && m->it->left && !c.fault && !c.stop);
     mutex_unlock(&s->lock);
     if (c.done && !(m->flags & SOCKET_PEEK))
         made_room(s);
