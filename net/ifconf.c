@@ -141,7 +141,7 @@ static s64 list_interfaces(u64 arg)
     core_leave();
     s32 bytes = count * sizeof(found[0]);
     if (conf.buffer) {
-        bytes = MIN(bytes, conf.len - conf.len % (s32)sizeof(found[0]));
+        bytes = MIN(bytes, MAX(conf.len, 0) / (s32)sizeof(found[0]) * (s32)sizeof(found[0]));
         if (bytes > 0 && inet_put(conf.buffer, found, bytes))
             return -EFAULT;
     }
@@ -158,7 +158,9 @@ s64 ifconf_ioctl(u32 cmd, u64 arg)
     if (inet_get(arg, &r, sizeof(r)))
         return -EFAULT;
     core_enter();
-    struct netif *n = cmd == SIOCGIFNAME ? netif_get_by_index(r.number) : inet_interface(r.name);
+    struct netif *n = cmd != SIOCGIFNAME     ? inet_interface(r.name)
+                      : (u32)r.number > 0xff ? NULL
+                                             : netif_get_by_index(r.number);
     s64 err = n ? 0 : -ENODEV;
     if (n && cmd == SIOCGIFNAME)
         strlcpy(r.name, inet_interface_name(n), 16);

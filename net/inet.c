@@ -112,6 +112,8 @@ struct sockaddr_v6 {
 };
 _Static_assert(sizeof(struct sockaddr_v6) == 28, "struct sockaddr_in6");
 
+#define NO_ZONE 0xffu /* an interface's number that none has */
+
 static const u8 mapped_prefix[12] = {[10] = 0xff, [11] = 0xff};
 
 static int address_v6(const struct inet_socket *s, const struct socket_address *a, ip_addr_t *ip, u16 *port)
@@ -133,7 +135,7 @@ static int address_v6(const struct inet_socket *s, const struct socket_address *
     IP_SET_TYPE_VAL(*ip, IPADDR_TYPE_V6);
     memcpy(ip_2_ip6(ip)->addr, sa.addr, 16);
     if (sa.scope && ip6_addr_islinklocal(ip_2_ip6(ip)))
-        ip6_addr_set_zone(ip_2_ip6(ip), sa.scope);
+        ip6_addr_set_zone(ip_2_ip6(ip), MIN(sa.scope, NO_ZONE));
     return 0;
 }
 

@@ -62,18 +62,15 @@ static s64 lock_range(struct file *f, const struct uabi_flock *l, struct vfs_loc
         base = f->inode ? f->inode->object.size : 0;
     else if (l->whence != SEEK_SET)
         return -EINVAL;
-    s64 start, end;
-    if (__builtin_add_overflow(base, l->start, &start) || __builtin_add_overflow(start, l->len, &end))
+    s64 start, end; /* end: the last byte */
+    if (__builtin_add_overflow(base, l->start, &start))
         return -EOVERFLOW;
-    if (l->len < 0) {
-        s64 t = start;
-        start = end;
-        end = t;
-    }
-    if (start < 0)
+    if (start < 0 || (l->len < 0 && start + l->len < 0))
         return -EINVAL;
-    out->start = start;
-    out->end = l->len ? (u64)end : ~0UL;
+    if (__builtin_add_overflow(start, MAX(l->len, 1L) - 1, &end))
+        return -EOVERFLOW;
+    out->start = l->len < 0 ? start + l->len : start;
+    out->end = l->len < 0 ? (u64)start : l->len && end != INT64_MAX ? (u64)end + 1 : ~0UL;
     return 0;
 }
 

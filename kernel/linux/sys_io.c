@@ -367,7 +367,10 @@ static s64 check_range(const struct copy *c)
     if (c->out->flags & O_APPEND)
         return -EBADF;
     u64 from = c->in_pos ? *c->in_pos : c->in->pos, to = c->out_pos ? *c->out_pos : c->out->pos;
-    return in == out && from < to + c->len && to < from + c->len ? -EINVAL : 0;
+    if (from + c->len < from || to + c->len < to)
+        return -EOVERFLOW;
+    u64 size = in->object.size, n = from < size ? MIN(c->len, size - from) : 0; /* what there is to copy */
+    return in == out && from < to + n && to < from + n ? -EINVAL : 0;
 }
 s64 sys_copy_file_range(int in, u64 *uin, int out, u64 *uout, u64 len, u32 flags)
 {

@@ -90,6 +90,17 @@ s64 sys_clock_getres(s32 clock, struct uabi_timespec *uts)
     return uts ? copy_to_user(uts, &ts, sizeof(ts)) : 0;
 }
 
+/* Years of uptime must still fit behind it. */
+#define REALTIME_MAX (INT64_MAX / NSEC_PER_SEC - 30UL * 365 * 24 * 3600) /* seconds since 1970 */
+
+static s64 set_realtime(const struct uabi_timespec *ts)
+{
+    if (!timespec_valid(ts) || (u64)ts->sec >= REALTIME_MAX)
+        return -EINVAL;
+    clock_set_realtime_ns(timespec_ns(ts));
+    return 0;
+}
+
 s64 sys_clock_settime(s32 clock, const struct uabi_timespec *uts)
 {
     struct uabi_timespec ts;
@@ -97,10 +108,7 @@ s64 sys_clock_settime(s32 clock, const struct uabi_timespec *uts)
         return -EINVAL;
     if (copy_from_user(&ts, uts, sizeof(ts)))
         return -EFAULT;
-    if (!timespec_valid(&ts))
-        return -EINVAL;
-    clock_set_realtime_ns(timespec_ns(&ts));
-    return 0;
+    return set_realtime(&ts);
 }
 
 s64 sys_gettimeofday(struct uabi_timeval *utv, struct uabi_timezone *utz)
@@ -119,10 +127,10 @@ s64 sys_settimeofday(const struct uabi_timeval *utv, const void *utz)
         return 0;
     if (copy_from_user(&tv, utv, sizeof(tv)))
         return -EFAULT;
-    if (tv.sec < 0 || (u64)tv.usec >= 1000000)
+    if ((u64)tv.usec >= 1000000)
         return -EINVAL;
-    clock_set_realtime_ns(tv.sec * NSEC_PER_SEC + tv.usec * 1000);
-    return 0;
+    struct uabi_timespec ts = {tv.sec, tv.usec * 1000};
+    return set_realtime(&ts);
 }
 
 s64 sys_time(s64 *out)

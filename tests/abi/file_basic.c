@@ -334,6 +334,50 @@ CASE(copying)
     VALUE(copy_file_range(in, &from, in, &to, 5, 0)); /* overlapping */
 }
 
+/* What is copied counts, not what was asked for: ranges that overlap beyond the end do not. */
+CASE(copying_near_the_end)
+{
+    int f = open("f", O_RDWR | O_CREAT, 0644);
+    off_t from = 0, to = 100;
+    VALUE(write(f, "0123456789", 10));
+    VALUE(copy_file_range(f, &from, f, &to, 1000, 0));
+    VALUE(from);
+    VALUE(to);
+    VALUE(size_of(f));
+    from = 0, to = 50;
+    VALUE(copy_file_range(f, &from, f, &to, 51, 0)); /* overlapping */
+    from = 200, to = 220;
+    VALUE(copy_file_range(f, &from, f, &to, 1000, 0)); /* nothing is there */
+    from = 0, to = 1;
+    VALUE(copy_file_range(f, &from, f, &to, SIZE_MAX, 0));
+    from = 1, to = 0;
+    VALUE(copy_file_range(f, &from, f, &to, SIZE_MAX, 0));
+    from = 0, to = INT64_MAX;
+    VALUE(copy_file_range(f, &from, f, &to, 2, 0));
+    VALUE(size_of(f));
+}
+
+CASE(record_locks_near_the_end)
+{
+    int f = open("f", O_RDWR | O_CREAT, 0644), g = open("f", O_RDWR);
+    static const struct {
+        off_t start, len;
+    } ranges[] = {{1, INT64_MAX},         {2, INT64_MAX},  {INT64_MAX, 1}, {INT64_MAX, 0},
+                  {INT64_MAX, INT64_MAX}, {5, INT64_MIN},  {5, -5},        {5, -6},
+                  {0, INT64_MAX},         {INT64_MIN, -1}, {-1, 0}};
+    for (unsigned i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++) {
+        struct flock l = {.l_type = F_WRLCK, .l_start = ranges[i].start, .l_len = ranges[i].len};
+        say("range %u", i);
+        VALUE(fcntl(f, F_OFD_SETLK, &l));
+        l = (struct flock){.l_type = F_WRLCK};
+        VALUE(fcntl(g, F_OFD_GETLK, &l));
+        VALUE(l.l_type == F_UNLCK ? -1 : l.l_start);
+        VALUE(l.l_type == F_UNLCK ? -1 : l.l_len);
+        l = (struct flock){.l_type = F_UNLCK};
+        VALUE(fcntl(f, F_OFD_SETLK, &l));
+    }
+}
+
 CASE(synchronising)
 {
     int fd = open("f", O_RDWR | O_CREAT, 0644), pipes[2];

@@ -362,3 +362,25 @@ CASE(link_netlink_routes)
     }
     close(s);
 }
+
+/* Numbers that a byte cannot hold, and room for less than one entry. */
+CASE(link_out_of_range)
+{
+    struct ifreq r = {.ifr_ifindex = 257}, list[2];
+    struct ifconf all = {.ifc_len = -40, .ifc_req = list};
+    int s = socket(AF_INET, SOCK_DGRAM, 0), v6 = socket(AF_INET6, SOCK_DGRAM, 0), index = 257;
+    NEED(s >= 0 && v6 >= 0);
+    VALUE(ioctl(s, SIOCGIFNAME, &r));
+    r.ifr_ifindex = -255;
+    VALUE(ioctl(s, SIOCGIFNAME, &r));
+    VALUE(setsockopt(v6, IPPROTO_IPV6, IPV6_MULTICAST_IF, &index, sizeof(index)));
+    VALUE(ioctl(s, SIOCGIFCONF, &all));
+    VALUE(all.ifc_len);
+    all.ifc_len = 39;
+    VALUE(ioctl(s, SIOCGIFCONF, &all));
+    VALUE(all.ifc_len);
+    struct sockaddr_in6 a = {.sin6_family = AF_INET6, .sin6_scope_id = 257};
+    inet_pton(AF_INET6, "fe80::1", &a.sin6_addr);
+    a.sin6_port = htons(9);
+    VALUE(connect(v6, (void *)&a, sizeof(a)));
+}

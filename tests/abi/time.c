@@ -289,3 +289,20 @@ CASE(processor_time)
     ERROR(clock_getcpuclockid(0, &id));
     CHECK(now_ns(id) > 5000000);
 }
+
+/* A clock that nobody may set so far is not set, whoever asks: years beyond what 64 bits of nanoseconds hold.
+ */
+CASE(clock_set_out_of_range)
+{
+    struct timeval tv = {.tv_sec = INT64_MAX / 2}, before, after;
+    struct timespec ts = {.tv_sec = INT64_MAX / 2};
+    gettimeofday(&before, NULL);
+    VALUE(settimeofday(&tv, NULL));
+    VALUE(clock_settime(CLOCK_REALTIME, &ts));
+    tv.tv_sec = 9223372036;
+    VALUE(settimeofday(&tv, NULL));
+    ts.tv_sec = 9223372036;
+    VALUE(clock_settime(CLOCK_REALTIME, &ts));
+    gettimeofday(&after, NULL);
+    CHECK(after.tv_sec >= before.tv_sec && after.tv_sec - before.tv_sec < 60);
+}
