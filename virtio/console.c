@@ -57,6 +57,7 @@ struct control_message {
 
 #define ANNOUNCE_TIMEOUT_NS (2 * NSEC_PER_SEC)
 #define FINISH_TIMEOUT_NS   (5 * NSEC_PER_SEC)
+#define SEIZE_TIMEOUT_NS    (100 * NSEC_PER_MSEC)
 
 /* Port state: set by the driver's thread, read by anyone. */
 #define PORT_ADDED       1u
@@ -291,31 +292,32 @@ ssize_t console_write(u32 nr, const void *data, size_t n)
     return sent ? sent : err == -EINTR ? -ERESTART : err;
 }
 
-/* Until the device has taken all of a port's output. Returns with the lock held. */
-static void drain_and_lock(struct port *p)
+/* Until the device has taken all of a port's output. */
+static void drain(struct port *p)
 {
     struct waiter w = {0};
+    bool done = false;
     waitq_enter(&p->waitq, &w);
     for (;;) {
         mutex_lock(&p->lock);
         do
             tx_reclaim(p);
         while (!vq_irq_on(p->tx));
-        if (p->chunk_head == p->chunk_tail || port_dead(p))
-            break;
+        done = p->chunk_head == p->chunk_tail || port_dead(p);
         mutex_unlock(&p->lock);
+        if (done)
+            break;
         sched_sleep(SLEEP_FOREVER, 0);
     }
     waitq_leave(&p->waitq, &w);
 }
 
-void console_finish(void)
+void console_drain(void)
 {
     if (!console_present())
         return;
-    drain_and_lock(port_of(PORT_STDOUT));
-    drain_and_lock(port_of(PORT_STDERR));
-    mutex_lock(&port_of(PORT_CONTROL)->lock);
+    drain(port_of(PORT_STDOUT));
+    drain(port_of(PORT_STDERR));
 }
 
 /* ---- input ---- */
@@ -603,6 +605,16 @@ void console_write_polled(u32 nr, const void *data, size_t n)
     poll_empty(p, deadline);
 }
 
+/* The ports' locks are held for moments only. If one is not let go all the same, better a status that may be
+ * lost than a machine that stays. */
+static void keep_others_out(void)
+{
+    u64 deadline = clock_monotonic_ns() + SEIZE_TIMEOUT_NS;
+    for (u32 nr = PORT_STDOUT; nr <= PORT_CONTROL; nr++)
+        while (!mutex_trylock(&console.ports[nr].lock) && clock_monotonic_ns() < deadline)
+            sched_sleep(clock_monotonic_ns() + NSEC_PER_MSEC, 0);
+}
+
 static void report_exit(int status)
 {
     char line[16];
@@ -685,6 +697,7 @@ static int console_start(struct virtio_device *dev)
     if (!t)
         return -ENOMEM;
     thread_start(t);
+    shutdown_begin = keep_others_out;
     shutdown_report = report_exit;
     return 0;
 }

@@ -42,11 +42,10 @@ size_t console_readable(u32 port);
 struct waitq *
 console_waitq(u32 port); /* woken when input arrives, the host end closes, or room for output appears */
 /*
- * Sleeps until the host has taken all of stdout and stderr (or has closed them), and keeps every other thread
- * from the console for ever after. Call once, before shutdown(), which uses the queues without locks and
+ * Sleeps until the host has taken all of stdout and stderr (or has closed them): before shutdown(), which
  * itself waits at most five seconds.
  */
-void console_finish(void);
+void console_drain(void);
 /* Without sleeping or locking, polling: for panic. */
 void console_write_polled(u32 port, const void *data, size_t n);
 /* A line of the control port arrived (without the newline); called in a driver thread. Registered once. */

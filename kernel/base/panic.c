@@ -9,11 +9,14 @@
 
 #define EXIT_PANIC 70
 
+void (*shutdown_begin)(void);
 void (*shutdown_report)(int status);
 bool panic_stopping;
 
 _Noreturn void shutdown(int status)
 {
+    if (shutdown_begin && !panic_stopping)
+        shutdown_begin();
     irq_off();
     if (shutdown_report)
         shutdown_report(status);

@@ -26,13 +26,15 @@ void backtrace_print(const struct trap_frame *frame);
     } while (0)
 
 /*
- * What panic and shutdown run first to tell the host the exit status; NULL until a driver registers one.
- * Called with interrupts off; must not sleep or lock. After a panic the other CPUs are stopped; in an orderly
- * end they run on, and whoever ends the machine has kept them from the driver (console_finish()). status:
- * 0..255.
+ * How the host is told the exit status; NULL until a driver registers them. shutdown_begin keeps all other
+ * threads from what shutdown_report uses, for good: called in a thread, may sleep, but not for long, whatever
+ * locks the thread holds. After a panic it is left out: the other CPUs are stopped. shutdown_report is called
+ * with interrupts off and must not sleep or lock; status: 0..255.
  */
+extern void (*shutdown_begin)(void);
 extern void (*shutdown_report)(int status);
-/* Powers the machine off after reporting status (0..255). Any context; does not return. */
+/* Powers the machine off after reporting status (0..255). In a thread that may sleep, or by panic. Does not
+ * return. */
 _Noreturn void shutdown(int status);
 
 #endif

@@ -201,7 +201,7 @@ void process_exit(int status)
     task_for_each(stop_task, NULL);
     wait_for_threads();
     vfs_sync();
-    console_finish(); /* however slowly the host reads: shutdown waits a few seconds only */
+    console_drain(); /* however slowly the host reads: shutdown waits a few seconds only */
     shutdown(process.exit_status);
 }
 

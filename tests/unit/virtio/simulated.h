@@ -75,6 +75,11 @@ void mutex_lock(struct mutex *m)
         usleep(1);
 }
 
+bool mutex_trylock(struct mutex *m)
+{
+    return !__atomic_exchange_n(&m->count, 1, __ATOMIC_ACQUIRE);
+}
+
 void mutex_unlock(struct mutex *m)
 {
     __atomic_store_n(&m->count, 0, __ATOMIC_RELEASE);
@@ -160,6 +165,7 @@ void panic(const char *fmt, ...)
 void serial_write(const char *text, size_t len)
 {
 }
+void (*shutdown_begin)(void);
 void (*shutdown_report)(int status);
 
 /* ---- the device ---- */

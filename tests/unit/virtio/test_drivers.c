@@ -247,7 +247,9 @@ static void shut_down(void)
     for (u32 i = 0; i < 300; i++) {
         memset(control_text, 0, sizeof(control_text));
         taken[PORT_CONTROL] = 0;
-        console_finish();
+        if (i % 2) /* in the midst of it, too */
+            console_drain();
+        shutdown_begin();
         shutdown_report(42);
         assert(errors == 0 && !strcmp(control_text, "exit 42\n"));
         for (u32 nr = PORT_STDOUT; nr <= PORT_CONTROL; nr++) /* a machine would be gone now */
