@@ -293,6 +293,7 @@ CASE(lowat_peek)
     end(&r);
     set_receive_timeout(p[1], 30);
     VALUE(recv(p[1], text, 64, MSG_PEEK | MSG_WAITALL));
+    set_receive_timeout(p[1], 0);
     begin(&r, p[1], 64, MSG_PEEK | MSG_WAITALL);
     VALUE(send(p[0], "56", 2, 0));
     close(p[0]);
