@@ -3,6 +3,7 @@
 #include "kernel/fs/vfs.h"
 #include "lwip/priv/tcp_priv.h"
 #include "net/datagram.h"
+#include "net/frames.h"
 #include "net/hold.h"
 #include "net/table.h"
 #include "net/template.h"
@@ -13,9 +14,9 @@
 
 struct channel {
     union flow_key flow;
-    struct channel *next;        /* in its bucket */
-    struct inet_socket *socket;  /* bucket's mutex or core; NULL: closed */
-    struct net_buf *frames;      /* atomic: newest first, by `free` */
+    struct channel *next;       /* in its bucket */
+    struct inet_socket *socket; /* bucket's mutex or core; NULL: closed */
+    struct frame_stack frames;
     u32 count;                   /* atomic: about how many */
     u32 eager;                   /* atomic: the socket waits for acknowledgements */
     u32 listed;                  /* atomic: on the worker's list */
@@ -133,15 +134,9 @@ static struct channel *unhook(struct inet_socket *s)
 /* What lies there, oldest first; how many. */
 static struct net_buf *take(struct channel *c, u32 *n)
 {
-    struct net_buf *frame = __atomic_exchange_n(&c->frames, NULL, __ATOMIC_ACQUIRE), *turned = NULL;
-    for (*n = 0; frame; ++*n) {
-        struct net_buf *next = frame->free;
-        frame->free = turned;
-        turned = frame;
-        frame = next;
-    }
+    struct net_buf *frames = frames_take(&c->frames, n);
     __atomic_sub_fetch(&c->count, *n, __ATOMIC_RELAXED);
-    return turned;
+    return frames;
 }
 
 /*
@@ -174,7 +169,7 @@ static void input_all(struct net_buf *frames, struct inet_socket *s)
 static void drain(struct channel *c, struct inet_socket *s, u64 *counter)
 {
     u32 n;
-    if (!__atomic_load_n(&c->frames, __ATOMIC_RELAXED))
+    if (!frames_any(&c->frames))
         return;
     struct net_buf *frames = take(c, &n);
     count(counter, n);
@@ -201,7 +196,7 @@ void channel_wants(struct inet_socket *s)
 
 bool channel_pending(const struct inet_socket *s)
 {
-    return s->channel && __atomic_load_n(&s->channel->frames, __ATOMIC_ACQUIRE);
+    return s->channel && frames_any(&s->channel->frames);
 }
 
 void channel_abandon(struct inet_socket *s)
@@ -261,10 +256,7 @@ static void list(struct channel *c)
 /* Bucket's mutex held. */
 static void push(struct channel *c, struct batch *batch, struct net_buf *frame, u32 events)
 {
-    frame->free = __atomic_load_n(&c->frames, __ATOMIC_RELAXED);
-    while (!__atomic_compare_exchange_n(&c->frames, &frame->free, frame, true, __ATOMIC_SEQ_CST,
-                                        __ATOMIC_RELAXED))
-        ;
+    frames_push(&c->frames, frame);
     u32 depth = __atomic_add_fetch(&c->count, 1, __ATOMIC_RELAXED);
     if (!__atomic_load_n(&c->urgent, __ATOMIC_SEQ_CST) &&
         (depth > CHANNEL_MAX || __atomic_load_n(&c->eager, __ATOMIC_RELAXED))) {

@@ -19,12 +19,10 @@
  *
  * Segments that were drained together are acknowledged together.
  *
- * A channel is a stack of frames that any receive thread pushes onto by compare-and-exchange, and that
- * whoever has the core takes as a whole and turns round: lock-free for the producers, and because the
- * consumer holds the core, frames reach lwIP in the order they came. One flow comes through one queue of the
- * device (it changes after pauses only, transmit.h), and a connection's channel is opened by the thread that
- * delivers its frames, in between two of them: nothing overtakes. If the host ever puts a flow elsewhere in
- * the midst, TCP sorts its segments.
+ * A channel is a stack of frames (frames.h) that is taken with the core held, so frames reach lwIP in the
+ * order they came. One flow comes through one queue of the device (it changes after pauses only, transmit.h),
+ * and a connection's channel is opened by the thread that delivers its frames, in between two of them:
+ * nothing overtakes. If the host ever puts a flow elsewhere in the midst, TCP sorts its segments.
  *
  * Nothing wakes too late: a reader queues itself, then looks at the channel; the receive thread pushes, then
  * looks for waiters (waitq.h argues that one sees the other). A poll looks at the channel because it drains

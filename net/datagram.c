@@ -93,10 +93,7 @@ void datagram_push(struct inet_socket *s, struct net_buf *frame, u32 len)
 {
     struct datagrams *q = &s->datagrams;
     __atomic_add_fetch(&q->bytes, datagram_charge(len), __ATOMIC_SEQ_CST);
-    frame->free = __atomic_load_n(&q->arrived, __ATOMIC_RELAXED);
-    while (!__atomic_compare_exchange_n(&q->arrived, &frame->free, frame, true, __ATOMIC_SEQ_CST,
-                                        __ATOMIC_RELAXED))
-        ;
+    frames_push(&q->arrived, frame);
     inet_wake(s, POLL_IN);
 }
 
@@ -216,15 +213,9 @@ void datagram_put(struct net_buf *frame)
 /* The oldest, which stays. */
 static struct net_buf *first(struct datagrams *q)
 {
-    if (q->ready)
-        return q->ready;
-    struct net_buf *frame = __atomic_exchange_n(&q->arrived, NULL, __ATOMIC_ACQUIRE);
-    while (frame) {
-        struct net_buf *older = frame->free;
-        frame->free = q->ready;
-        q->ready = frame;
-        frame = older;
-    }
+    u32 n;
+    if (!q->ready)
+        q->ready = frames_take(&q->arrived, &n);
     return q->ready;
 }
 

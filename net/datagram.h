@@ -36,6 +36,7 @@
 
 #include "lwip/ip_addr.h"
 #include "net/flow.h"
+#include "net/frames.h"
 #include "sched/mutex.h"
 
 struct inet_socket;
@@ -46,8 +47,8 @@ struct passage;
 
 /* Of each UDP socket; all zero at first. */
 struct datagrams {
-    struct net_buf *arrived; /* atomic: newest first, by `free` */
-    u32 bytes;               /* atomic: datagram_charge() of all that waits, the inbox included */
+    struct frame_stack arrived;
+    u32 bytes; /* atomic: datagram_charge() of all that waits, the inbox included */
     struct mutex lock;
     struct net_buf *ready;       /* lock: oldest first, older than `arrived` */
     u32 moved;                   /* changes with the core and the lock, read with either */
