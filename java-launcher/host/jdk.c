@@ -130,36 +130,50 @@ static bool ask_jdeps(const struct jdk *j, char *const *jars, struct strvec *out
 }
 
 /*
- * What jdeps does not see, because it is reached through java.util.ServiceLoader or by name: elliptic curves
- * for TLS, the ZIP file system, charsets and locales; and the implementation that goes with an interface
- * module.
+ * What jdeps does not tell. First what it leaves out because another module of the list implies it (its
+ * `requires transitive`): the rows below it ask for names. Then what it does not see, because it is reached
+ * through java.util.ServiceLoader or by name: remote management, elliptic curves for TLS, the ZIP file
+ * system, charsets and locales; the implementation that goes with an interface module; and management, which
+ * libraries ask for by reflection because small runtimes lack it (Netty and Log4j do).
  */
 static const struct {
     const char *when; /* NULL: always */
     const char *add;
 } companions[] = {
+    {"java.management.rmi", "java.management"},
+    {"java.management.rmi", "java.rmi"},
+    {"java.sql.rowset", "java.naming"},
+    {"jdk.management", "java.management"},
+    {"jdk.security.auth", "java.naming"},
+    {"java.compiler", "jdk.compiler"},
+    {"java.management", "java.management.rmi"},
+    {"java.management", "jdk.naming.rmi"}, /* service:jmx:rmi:///jndi/rmi://HOST:PORT/jmxrmi */
+    {"java.naming", "jdk.naming.dns"},
+    {"java.rmi", "jdk.naming.rmi"},
+    {"java.desktop", "jdk.unsupported.desktop"},
+    {"java.security.jgss", "jdk.security.jgss"},
+    {"java.smartcardio", "jdk.crypto.cryptoki"},
+    {"jdk.management.agent", "jdk.management.jfr"},
+    {"java.se", "jdk.attach"},
+    {"java.se", "jdk.compiler"},
+    {"java.se", "jdk.jfr"},
+    {"java.se", "jdk.httpserver"},
+    {"java.se", "jdk.management.agent"},
+    {"java.se", "jdk.naming.dns"},
+    {"java.se", "jdk.naming.rmi"},
+    {"java.se", "jdk.net"},
+    {"java.se", "jdk.nio.mapmode"},
+    {"java.se", "jdk.security.auth"},
+    {"java.se", "jdk.security.jgss"},
+    {"java.se", "jdk.xml.dom"},
+    {"java.se", "jdk.jdwp.agent"},
+    {NULL, "java.management"},
+    {NULL, "jdk.management"},
     {NULL, "jdk.crypto.ec"},
     {NULL, "jdk.zipfs"},
     {NULL, "jdk.charsets"},
     {NULL, "jdk.localedata"},
     {NULL, "jdk.unsupported"},
-    {"java.compiler", "jdk.compiler"},
-    {"java.management", "jdk.management"},
-    {"java.naming", "jdk.naming.dns"},
-    {"java.desktop", "jdk.unsupported.desktop"},
-    {"java.security.jgss", "jdk.security.jgss"},
-    {"java.smartcardio", "jdk.crypto.cryptoki"},
-    {"java.se", "jdk.compiler"},
-    {"java.se", "jdk.jfr"},
-    {"java.se", "jdk.httpserver"},
-    {"java.se", "jdk.management"},
-    {"java.se", "jdk.management.agent"},
-    {"java.se", "jdk.naming.dns"},
-    {"java.se", "jdk.net"},
-    {"java.se", "jdk.security.auth"},
-    {"java.se", "jdk.security.jgss"},
-    {"java.se", "jdk.xml.dom"},
-    {"java.se", "jdk.jdwp.agent"},
 };
 
 static int compare_strings(const void *a, const void *b)

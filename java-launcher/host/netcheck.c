@@ -62,10 +62,39 @@ static void check_forward(const struct forward *f)
     die("-p: cannot open port %u of %s: %s", f->host_port, f->host_ip, strerror(error));
 }
 
+/* The port where the JVM's debugging agent listens inside the VM only, as it does where `address` is a port
+ * alone (JDK 9 and later); 0: none such. */
+static unsigned private_debugger(const char *option)
+{
+    static const char flag[] = "-agentlib:jdwp=", *const here[] = {"", "localhost:", "127.0.0.1:"};
+    const char *address = starts_with(option, flag) ? strstr(option, "address=") : NULL;
+    for (size_t i = 0; address && i < sizeof here / sizeof *here; i++) {
+        const char *port = address + sizeof "address=" - 1;
+        if (!starts_with(port, here[i]))
+            continue;
+        char *end;
+        unsigned long n = strtoul(port += strlen(here[i]), &end, 10);
+        if (end > port && (!*end || *end == ',') && n <= UINT16_MAX)
+            return (unsigned)n;
+    }
+    return 0;
+}
+
+static void check_debugger(const struct options *o, const struct forward *f)
+{
+    for (size_t i = 0; i < o->jvm.n; i++) {
+        if (!f->udp && private_debugger(o->jvm.v[i]) == f->guest_port)
+            die("-p: the debugging agent would not listen to the world outside the VM; write address=*:%u",
+                f->guest_port);
+    }
+}
+
 void netcheck_host(const struct options *o)
 {
-    for (size_t i = 0; i < o->n_forwards; i++)
+    for (size_t i = 0; i < o->n_forwards; i++) {
         check_forward(&o->forwards[i]);
+        check_debugger(o, &o->forwards[i]);
+    }
     if (o->net && !strncmp(o->net, "tap:", 4) && !if_nametoindex(o->net + 4))
         die("--net %s: there is no such device; make it with: ip tuntap add dev %s mode tap multi_queue",
             o->net, o->net + 4);
