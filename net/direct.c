@@ -23,7 +23,10 @@ struct inbound {
 struct direct {
     struct mutex lock;
     struct inbound to[2];
-    bool closed[2];
+    union {
+        bool closed[2]; /* or disconnected */
+        u16 any_closed;
+    };
     struct inet_socket *ends[2]; /* memory stays until both are freed */
     u32 refs;                    /* atomic */
 };
@@ -37,8 +40,9 @@ void direct_join(struct inet_socket *a, struct inet_socket *b)
     d->ends[1] = b;
     d->refs = 2;
     b->direct_side = 1;
-    __atomic_store_n(&a->direct, d, __ATOMIC_RELEASE);
-    __atomic_store_n(&b->direct, d, __ATOMIC_RELEASE);
+    a->direct = b->direct = d;
+    __atomic_store_n(&a->by_direct, true, __ATOMIC_RELEASE);
+    __atomic_store_n(&b->by_direct, true, __ATOMIC_RELEASE);
 }
 
 static void drop_bytes(struct inbound *in)
@@ -203,6 +207,7 @@ static int take_error(struct inet_socket *s)
 static bool told(struct inet_socket *s, bool sending)
 {
     return __atomic_load_n(&s->error, __ATOMIC_RELAXED) || s->state != S_ESTABLISHED ||
+           s->direct->closed[s->direct_side] ||
            (sending ? s->send_shut || s->direct->closed[!s->direct_side] : s->peer_end || s->receive_shut);
 }
 
@@ -232,12 +237,12 @@ static ssize_t send_some(struct inet_socket *s, struct socket_message *m, u64 de
     struct inbound *in = to_peer(s);
     int err = 0;
     for (;;) {
-        if (s->error)
+        if (s->error && !s->direct->closed[s->direct_side])
             return take_error(s);
         if (s->send_shut || s->state != S_ESTABLISHED)
             return -EPIPE;
-        if (s->direct->closed[!s->direct_side])
-            return 0;
+        if (unlikely(s->direct->any_closed))
+            return s->direct->closed[s->direct_side] ? -EPIPE : 0;
         u32 limit = limit_of(s);
         if (in->bytes < limit && (!in->want_room || roomy(in->bytes, limit))) {
             in->want_room = false;
@@ -336,6 +341,8 @@ static ssize_t receive_some(struct inet_socket *s, struct socket_message *m, u64
             return 0;
         if (in->bytes && ((n = receive_here(s, m, err)) || !m->it->left))
             return n;
+        if (s->direct->closed[s->direct_side])
+            return done ? 0 : -EPIPE;
         if (s->error)
             return done ? 0 : take_error(s);
         if (s->peer_end || s->receive_shut || s->state != S_ESTABLISHED)

@@ -6,6 +6,7 @@
  * sender's SO_SNDBUF plus the receiver's SO_RCVBUF wait in a direction.
  *
  *   lwIP only --- direct_join, in the handshake's last step ---> bytes direct, FIN and RST by lwIP
+ *   direct_leave, when the program disconnects an end ---> lwIP only, for ever
  *   sender's peer has closed ---> its bytes go by lwIP again, which answers them as TCP does (RST)
  *
  * Why no byte is lost or reordered: nothing was sent when the ends are joined (direct_join checks). A FIN
@@ -28,7 +29,7 @@ void direct_join(struct inet_socket *a, struct inet_socket *b);
 
 static inline bool direct_is(const struct inet_socket *s)
 {
-    return __atomic_load_n(&s->direct, __ATOMIC_ACQUIRE) != NULL;
+    return __atomic_load_n(&s->by_direct, __ATOMIC_ACQUIRE);
 }
 
 /* Bytes moved or why none, as the operations of net/socket.h. send: what m->it still holds when the peer has
@@ -48,9 +49,15 @@ u32 direct_pending(struct inet_socket *s, bool out);
 
 /* No further bytes from s: before its FIN. */
 void direct_end_send(struct inet_socket *s);
-/* The program has closed s. True: it left bytes unread, so TCP resets. */
+/* The program has closed or disconnected s. True: it left bytes unread, so TCP resets. */
 bool direct_close(struct inet_socket *s);
-/* Instead of kfree: the peer may still wake s. */
+/* s is disconnected, and goes by lwIP alone from now on: its `direct` stays for those who are using it. core
+ * held. */
+static inline void direct_leave(struct inet_socket *s)
+{
+    __atomic_store_n(&s->by_direct, false, __ATOMIC_RELAXED);
+}
+/* Instead of kfree, where s has a `direct`: the peer may still wake s. */
 void direct_free(struct inet_socket *s);
 
 #endif

@@ -47,7 +47,7 @@ void inet_free(struct inet_socket *s)
     core_enter();
     inet_drop_inbox(s);
     core_leave();
-    if (direct_is(s))
+    if (s->direct)
         direct_free(s);
     else
         kfree(s);

@@ -70,7 +70,8 @@ struct inet_socket {
     struct socket base;
     struct waitq changed;
     struct mutex reader;   /* held while a stream's bytes are copied out; not while waiting */
-    struct direct *direct; /* atomic: the connection to ourselves that s is an end of (direct.h); set once */
+    struct direct *direct; /* the connection to ourselves that s is or was an end of (direct.h); set once */
+    bool by_direct;        /* atomic: it is; then `direct` may be looked at */
     u32 direct_side;
     bool path_known; /* written by senders: one has had the core since it was established, so `direct` is
                         settled */
@@ -79,6 +80,7 @@ struct inet_socket {
 
     /* Guarded by the core. */
     enum inet_state state;
+    u32 renewed;         /* how often it was disconnected */
     bool connect_told;   /* connect() has returned the outcome, or nobody asked */
     struct tcp_pcb *tcp; /* or */
     struct udp_pcb *udp;
@@ -103,7 +105,7 @@ struct inet_socket {
     u64 applied;  /* base.flags as the control block has them (udp.c) */
     bool v6only;
     u8 interface;                   /* SO_BINDTODEVICE: the only one it is for, by index; 0: all */
-    bool bound_port, bound_address; /* by bind(): they outlive a connection (UDP) */
+    bool bound_port, bound_address; /* by bind(): they outlive a connection */
     u32 multicast_address;          /* IP_MULTICAST_IF: what getsockopt() tells */
     u8 multicast_interface;         /* the index that it means; 0: the usual one */
     struct membership *memberships; /* member.h */

@@ -187,9 +187,8 @@ static struct inet_socket *other_end(const struct tcp_pcb *pcb)
                             ? table_find(&pcb->remote_ip, pcb->remote_port, &pcb->local_ip, pcb->local_port)
                             : NULL;
     struct inet_socket *s = p ? tcp_socket(p) : NULL;
-    return s && s->state == S_ESTABLISHED && !s->send_shut && !direct_is(s) && !p->unsent && !p->unacked
-               ? s
-               : NULL;
+    return s && s->state == S_ESTABLISHED && !s->send_shut && !s->direct && !p->unsent && !p->unacked ? s
+                                                                                                      : NULL;
 }
 
 static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
@@ -278,7 +277,12 @@ static int tcp_bind_op(struct socket *base, const struct socket_address *a)
     if (err)
         return err == -ENETUNREACH ? -EINVAL : err;
     core_enter();
+    bool any = ip_addr_isany(&ip);
     err = bind_locked(s, &ip, port);
+    if (!err) {
+        s->bound_port = port;
+        s->bound_address = !any;
+    }
     core_leave();
     return err;
 }
@@ -420,17 +424,90 @@ static int connect_locked(struct inet_socket *s, ip_addr_t *ip, u16 port, u32 fl
     return 1;
 }
 
+/* ---- disconnecting ---- */
+
+void tcp_drop(struct inet_socket *s)
+{
+    struct tcp_pcb *pcb = detach(s);
+    if (pcb)
+        tcp_abort(pcb);
+    inet_drop_inbox(s);
+    if (direct_is(s)) {
+        direct_close(s);
+        direct_free(s);
+    } else {
+        kfree(s);
+    }
+}
+
+static void drop_backlog(struct inet_socket *s)
+{
+    struct inet_socket *waiting;
+    defer_end(s);
+    while ((waiting = list_first(&s->backlog, struct inet_socket, waiting_link))) {
+        list_del(&waiting->waiting_link);
+        tcp_drop(waiting);
+    }
+}
+
+/* As lwIP's and ours goes, so does its address, but what bind() has given. core held. */
+static int renew_locked(struct inet_socket *s)
+{
+    bool listening = s->state == S_LISTENING, v6 = s->base.family == AF_INET6;
+    ip_addr_t any = {0}, ip = s->local;
+    u16 port = s->local_port;
+    if (v6)
+        ip_addr_set_any(true, &any);
+    if (s->state == S_ESTABLISHED || s->state == S_CONNECTING)
+        __atomic_store_n(&s->error, ECONNRESET, __ATOMIC_RELAXED);
+    struct tcp_pcb *pcb = detach(s);
+    if (pcb && listening)
+        tcp_close(pcb);
+    else if (pcb)
+        tcp_abort(pcb);
+    drop_backlog(s);
+    inet_drop_inbox(s);
+    direct_leave(s);
+    s->state = S_FRESH;
+    s->connect_told = true;
+    s->peer_end = s->send_shut = s->receive_shut = false;
+    s->local_port = s->remote_port = 0;
+    s->remote = any;
+    s->renewed++;
+    if (!s->bound_address)
+        ip = any;
+    s->local = ip;
+    return s->bound_port ? bind_locked(s, &ip, port) : 0;
+}
+
+/* connect(2), AF_UNSPEC: s is as socket() and bind() made it, but for its options; the peer is told by a
+ * reset. */
+static int disconnect(struct inet_socket *s)
+{
+    int err = 0;
+    if (direct_is(s))
+        direct_close(s);
+    mutex_lock(&s->reader);
+    core_enter();
+    if (s->state != S_FRESH)
+        err = renew_locked(s);
+    core_leave();
+    mutex_unlock(&s->reader);
+    inet_wake(s, POLL_IN | POLL_OUT | POLL_ERR | POLL_HUP);
+    return err;
+}
+
 static int tcp_connect_op(struct socket *base, const struct socket_address *a, u32 flags)
 {
     struct inet_socket *s = inet_of(base);
     u64 deadline = socket_deadline(base->send_timeout_ns);
     ip_addr_t ip;
     u16 port;
+    if (a->len >= sizeof(a->family) && a->family == AF_UNSPEC)
+        return disconnect(s);
     int err = inet_address(s, a, &ip, &port);
     if (err)
         return err;
-    if (a->family == AF_UNSPEC)
-        return -EAFNOSUPPORT;
     core_enter();
     err = connect_locked(s, &ip, port, flags, deadline);
     core_leave(); /* over loopback the peer answers here */
@@ -456,9 +533,12 @@ static inline bool much_unsent(const struct inet_socket *s, u32 times)
 /* Waits until there is room: bytes of it, or why not. core held. */
 static s64 wait_writable(struct inet_socket *s, u32 flags, u64 deadline, bool again)
 {
+    u32 renewed = s->renewed;
     int err = 0;
     for (;;) {
         channel_drain(s);
+        if (unlikely(s->renewed != renewed))
+            return -EPIPE;
         if (s->error)
             return inet_take_error(s);
         if (s->send_shut || s->state == S_FRESH || s->state == S_LISTENING || s->state == S_CLOSED)
@@ -641,30 +721,6 @@ static u32 tcp_poll_op(struct socket *base)
     }
     core_leave();
     return events;
-}
-
-void tcp_drop(struct inet_socket *s)
-{
-    struct tcp_pcb *pcb = detach(s);
-    if (pcb)
-        tcp_abort(pcb);
-    inet_drop_inbox(s);
-    if (direct_is(s)) {
-        direct_close(s);
-        direct_free(s);
-    } else {
-        kfree(s);
-    }
-}
-
-static void drop_backlog(struct inet_socket *s)
-{
-    struct inet_socket *waiting;
-    defer_end(s);
-    while ((waiting = list_first(&s->backlog, struct inet_socket, waiting_link))) {
-        list_del(&waiting->waiting_link);
-        tcp_drop(waiting);
-    }
 }
 
 static int shutdown_locked(struct inet_socket *s, bool receive, bool send)

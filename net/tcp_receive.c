@@ -126,9 +126,12 @@ static __attribute__((noinline)) bool waits_to_peek(struct inet_socket *s, u32 f
 static int wait_readable(struct inet_socket *s, u32 flags, u64 deadline, ssize_t done, size_t most,
                          size_t too_few)
 {
+    u32 renewed = s->renewed;
     int err = 0;
     for (;;) {
         channel_drain(s);
+        if (unlikely(s->renewed != renewed)) /* the error is of who asks for it */
+            return done ? 0 : -EPIPE;
         if (done && urgent_at_mark(&s->urgent))
             return 0;
         bool later = unlikely(too_few) && !err && waits_to_peek(s, flags, most, too_few);

@@ -9,7 +9,8 @@ static socklen_t name(struct sockaddr_un *a)
 {
     memset(a, 0, sizeof(*a));
     a->sun_family = AF_UNIX;
-    return offsetof(struct sockaddr_un, sun_path) + 1 + sprintf(a->sun_path + 1, "moka-test-full-%d", getpid());
+    return offsetof(struct sockaddr_un, sun_path) + 1 +
+           sprintf(a->sun_path + 1, "moka-test-full-%d", getpid());
 }
 
 static int receiver(struct sockaddr_un *a, socklen_t *len)
