@@ -9,7 +9,6 @@
 #define CA_RECOVERY     3
 #define CA_LOSS         4
 #define NSEC_PER_USEC   1000UL
-#define HEADERS         40 /* of IPv4 and TCP */
 #define INFINITE        0x7fffffffu
 
 /* struct tcp_info as glibc has it; later kernels tell more. Times in microseconds, "last" ones in

@@ -33,10 +33,6 @@ struct waitq {
     struct list head; /* struct waiter; zeroed means empty: initialised at first use */
     u32 count;        /* atomic: lets wakers skip an empty queue */
 };
-#define WAITQ_INIT                                                                                           \
-    {                                                                                                        \
-        0                                                                                                    \
-    }
 
 struct waiter {
     struct list link;

@@ -582,7 +582,7 @@ static bool poll_empty(struct port *p, u64 deadline_ns)
     }
 }
 
-void console_write_polled(u32 nr, const void *data, size_t n)
+static void write_polled(u32 nr, const void *data, size_t n)
 {
     static u8 bounce[512];
     struct port *p = port_of(nr);
@@ -624,7 +624,7 @@ static void report_exit(int status)
     u64 deadline = clock_monotonic_ns() + FINISH_TIMEOUT_NS;
     poll_empty(&console.ports[PORT_STDOUT], deadline);
     poll_empty(&console.ports[PORT_STDERR], deadline);
-    console_write_polled(PORT_CONTROL, line, len);
+    write_polled(PORT_CONTROL, line, len);
 }
 
 /* ---- start ---- */

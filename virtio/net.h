@@ -108,11 +108,6 @@ int net_start(struct net_device *dev, const struct net_ops *ops);
 /* All receive memory of the device: one physically contiguous range, 4 KiB aligned. */
 void net_arena(struct net_device *dev, void **base, size_t *len);
 
-/* Another holder of one piece. Any context. */
-static inline void net_buf_get(struct net_buf *b)
-{
-    __atomic_add_fetch(&b->refs, 1, __ATOMIC_RELAXED);
-}
 /* Gives one piece back. Threads. */
 void net_buf_put(struct net_buf *b);
 /* Gives all pieces of a frame back, one reference each. Threads. */

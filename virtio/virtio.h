@@ -46,8 +46,6 @@ console_waitq(u32 port); /* woken when input arrives, the host end closes, or ro
  * itself waits at most five seconds.
  */
 void console_drain(void);
-/* Without sleeping or locking, polling: for panic. */
-void console_write_polled(u32 port, const void *data, size_t n);
 /* A line of the control port arrived (without the newline); called in a driver thread. Registered once. */
 void console_on_control(void (*line)(const char *text));
 

@@ -148,7 +148,8 @@ int copy_file(const char *from, const char *to, mode_t mode)
     return err;
 }
 
-int link_or_copy(const char *from, const char *to)
+/* A hard link where possible, else a copy with FROM's mode. */
+static int link_or_copy(const char *from, const char *to)
 {
     struct stat st;
     if (stat(from, &st) < 0)

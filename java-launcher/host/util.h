@@ -75,8 +75,6 @@ void make_dirs(const char *path);                  /* like mkdir -p */
 int read_whole(const char *path, struct buf *out); /* appends */
 void write_whole(const char *path, const void *data, size_t n, mode_t mode);
 int copy_file(const char *from, const char *to, mode_t mode); /* follows links; makes TO's directory */
-int link_or_copy(const char *from,
-                 const char *to); /* hard link where possible, else a copy with FROM's mode */
 int remove_tree(const char *path);
 /* Copies the directory FROM to TO: files linked if SHARE, else copied; links kept, but for those to files
  * outside, which become files; sockets and such left out. */

@@ -157,14 +157,6 @@ struct tree_node *tree_first(const struct tree *t)
     return n;
 }
 
-struct tree_node *tree_last(const struct tree *t)
-{
-    struct tree_node *n = t->root;
-    while (n && n->right)
-        n = n->right;
-    return n;
-}
-
 struct tree_node *tree_next(const struct tree_node *node)
 {
     if (node->right) {
@@ -174,19 +166,6 @@ struct tree_node *tree_next(const struct tree_node *node)
         return (struct tree_node *)node;
     }
     while (node->parent && node->parent->right == node)
-        node = node->parent;
-    return node->parent;
-}
-
-struct tree_node *tree_prev(const struct tree_node *node)
-{
-    if (node->left) {
-        node = node->left;
-        while (node->right)
-            node = node->right;
-        return (struct tree_node *)node;
-    }
-    while (node->parent && node->parent->left == node)
         node = node->parent;
     return node->parent;
 }

@@ -32,8 +32,6 @@ struct tree_node *tree_find(const struct tree *t, const void *key, tree_key_cmp 
 /* The first node that does not sort before key (the lower bound), or NULL. */
 struct tree_node *tree_lower_bound(const struct tree *t, const void *key, tree_key_cmp cmp);
 struct tree_node *tree_first(const struct tree *t);
-struct tree_node *tree_last(const struct tree *t);
 struct tree_node *tree_next(const struct tree_node *node);
-struct tree_node *tree_prev(const struct tree_node *node);
 
 #endif

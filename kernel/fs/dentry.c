@@ -159,7 +159,8 @@ static struct dentry *find_locked(struct bucket *b, u64 hash, const struct dentr
     return NULL;
 }
 
-struct dentry *dentry_find(struct dentry *parent, const char *name, u32 len)
+/* From the cache, with a reference; NULL when it is not there. */
+static struct dentry *dentry_find(struct dentry *parent, const char *name, u32 len)
 {
     u64 hash = dentry_hash(parent, name, len);
     struct bucket *b = bucket_of(hash);

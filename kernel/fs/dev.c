@@ -26,7 +26,8 @@ const struct file_ops *device_ops(u64 rdev, void **private)
     return ops;
 }
 
-int synth_device(const char *path, u32 major, u32 minor, const struct file_ops *ops, void *private)
+/* A character device under /dev with its own file operations. */
+static int synth_device(const char *path, u32 major, u32 minor, const struct file_ops *ops, void *private)
 {
     struct device *dev = kmalloc(sizeof(*dev));
     if (!dev)

@@ -98,8 +98,6 @@ static inline void dentry_get(struct dentry *d)
 void dentry_put(struct dentry *d); /* may be NULL */
 /* A dentry that is in no cache; takes over no reference: gets its own of parent (may be NULL) and inode. */
 struct dentry *dentry_create(struct dentry *parent, const char *name, u32 len, struct inode *inode);
-/* From the cache, with a reference; NULL when it is not there. */
-struct dentry *dentry_find(struct dentry *parent, const char *name, u32 len);
 /*
  * The child of that name, from the cache or the file system. dir's inode lock is held. 0, -ENOENT,
  * -ENAMETOOLONG, -ENOMEM, or what lookup returned. Mounts are not crossed.
@@ -183,7 +181,6 @@ int mount_make_dir(const char *dir, struct vfs_path *out);
 extern const struct file_ops dir_file_ops;  /* directories of any file system */
 extern const struct file_ops link_file_ops; /* O_PATH files: nothing works */
 s64 seek_generic(struct file *f, s64 off, int whence, u64 size);
-int file_open_inode(struct dentry *d, u32 flags, struct file **out);
 /* The operations of a registered character device; NULL: none. */
 const struct file_ops *device_ops(u64 rdev, void **private);
 void locks_release(struct file *f); /* all locks owned by f */

@@ -169,10 +169,11 @@ static int load_inode(struct mount *mount, const struct erofs_inode *image, stru
 }
 
 /*
- * Image inodes stay for ever once loaded (the tree of names holds them anyway): the table keeps a reference,
- * so that a file with several names keeps its changes whichever of them is used.
+ * The inode of nid; a new reference. Image inodes stay for ever once loaded (the tree of names holds them
+ * anyway): the table keeps a reference, so that a file with several names keeps its changes whichever of them
+ * is used.
  */
-int mem_image_inode(struct mount *mount, u64 nid, u32 type, struct inode **out)
+static int mem_image_inode(struct mount *mount, u64 nid, u32 type, struct inode **out)
 {
     struct erofs_inode image;
     struct mem_inode *mem;
@@ -225,9 +226,10 @@ static u64 first_key(const char *name, u32 len)
     return FIRST_KEY + (name_hash(name, len) & KEY_MASK);
 }
 
-/* Names with equal hashes have keys in a row, with gaps where one was removed: all KEY_PROBES are looked at.
+/* The entry of that name, or NULL. dir's lock is held and its entries are loaded.
+ * Names with equal hashes have keys in a row, with gaps where one was removed: all KEY_PROBES are looked at.
  */
-struct mem_entry *mem_find(struct mem_inode *dir, const char *name, u32 len)
+static struct mem_entry *mem_find(struct mem_inode *dir, const char *name, u32 len)
 {
     u64 key = first_key(name, len);
     struct mem_entry *entry = entry_from(tree_lower_bound(&dir->entries, &key, entry_key_cmp));

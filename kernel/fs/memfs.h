@@ -58,8 +58,6 @@ extern const struct vm_object_ops mem_object_ops;
 
 /* A new inode of mode's type without a name; refs 1. NULL: out of memory. */
 struct inode *mem_inode_create(struct mount *mount, u32 mode, u64 rdev);
-/* The inode of nid; a new reference. */
-int mem_image_inode(struct mount *mount, u64 nid, u32 type, struct inode **out);
 /* Makes dir, so far only in memory, show the entries of an image's directory beside those it has, which win.
  * dir's lock is held. */
 int mem_adopt(struct mem_inode *dir, const struct erofs_inode *image);
@@ -67,8 +65,6 @@ int mem_adopt(struct mem_inode *dir, const struct erofs_inode *image);
 void memfd_forget(struct mem_inode *mem);
 /* Adds a name; takes its own reference of inode. dir's lock is held. -EEXIST, -ENOMEM. */
 int mem_add(struct inode *dir, const char *name, u32 len, struct inode *inode);
-/* The entry of that name, or NULL. dir's lock is held and its entries are loaded. */
-struct mem_entry *mem_find(struct mem_inode *dir, const char *name, u32 len);
 /* A mount of an empty tree. */
 struct mount *mem_mount(const char *type, struct dentry *on, u32 mode, const struct inode_ops *dir_ops);
 

@@ -52,7 +52,7 @@ static int check_open(struct inode *inode, u32 flags)
     return changes && (is_reg(inode) || is_dir(inode)) ? inode_writable(inode) : 0;
 }
 
-int file_open_inode(struct dentry *d, u32 flags, struct file **out)
+static int file_open_inode(struct dentry *d, u32 flags, struct file **out)
 {
     struct inode *inode = d->inode;
     int err = check_open(inode, flags);
@@ -159,6 +159,19 @@ static int open_last(struct walk *w, u32 flags, u32 mode, struct dentry **out, b
     return err;
 }
 
+/* A second description of what f is open on, as opening /proc/self/fd/N does; for files without a name in the
+ * tree (pipes, sockets) f itself with one more reference. */
+static int reopen(struct file *f, u32 flags, struct file **out)
+{
+    if ((flags & O_DIRECTORY) && (!f->inode || !is_dir(f->inode)))
+        return -ENOTDIR;
+    if (f->dentry && f->inode)
+        return file_open_inode(f->dentry, flags & ~(O_CREAT | O_EXCL), out);
+    file_get(f);
+    *out = f;
+    return 0;
+}
+
 /* A link at the end: follows it, or opens the file it jumps to. *out is set only in the latter case. */
 static int open_link(struct walk *w, struct dentry *d, u32 flags, struct file **out)
 {
@@ -168,7 +181,7 @@ static int open_link(struct walk *w, struct dentry *d, u32 flags, struct file **
     int err = d->inode->ops->jump(d->inode, &f);
     if (err)
         return err;
-    err = vfs_reopen(f, flags & ~(O_CREAT | O_EXCL), out);
+    err = reopen(f, flags & ~(O_CREAT | O_EXCL), out);
     file_put(f);
     return err;
 }
@@ -244,15 +257,4 @@ int vfs_open(struct vfs_path at, const char *path, u32 flags, u32 mode, struct f
     }
     walk_end(&w);
     return err;
-}
-
-int vfs_reopen(struct file *f, u32 flags, struct file **out)
-{
-    if ((flags & O_DIRECTORY) && (!f->inode || !is_dir(f->inode)))
-        return -ENOTDIR;
-    if (f->dentry && f->inode)
-        return file_open_inode(f->dentry, flags & ~(O_CREAT | O_EXCL), out);
-    file_get(f);
-    *out = f;
-    return 0;
 }

@@ -334,9 +334,6 @@ ssize_t vfs_path_name(struct vfs_path p, char *buf, size_t size);
 int vfs_lookup(struct vfs_path at, const char *path, u32 flags, struct vfs_path *out);
 /* flags O_*, mode already masked by umask. The file's path is set. */
 int vfs_open(struct vfs_path at, const char *path, u32 flags, u32 mode, struct file **out);
-/* A second description of what f is open on, as opening /proc/self/fd/N does; for files without a name in the
- * tree (pipes, sockets) f itself with one more reference. */
-int vfs_reopen(struct file *f, u32 flags, struct file **out);
 struct vfs_path vfs_file_path(struct file *f); /* borrowed; dentry NULL for anonymous files */
 int vfs_mkdir(struct vfs_path at, const char *path, u32 mode);
 int vfs_mknod(struct vfs_path at, const char *path, u32 mode, u64 rdev);
@@ -433,7 +430,5 @@ struct inode *synth_inode_jump(ssize_t (*target)(char *buf, size_t size, void *a
                                struct file *(*get)(void *arg), void *arg);
 /* A directory with computed entries (/proc/self/task/N). */
 struct inode *synth_inode_dir(const struct synth_dir_ops *ops, void *ctx);
-/* A character device under /dev with its own file operations. */
-int synth_device(const char *path, u32 major, u32 minor, const struct file_ops *ops, void *private);
 
 #endif

@@ -28,13 +28,20 @@ static void set_limits(void)
     process.rlimits[RLIMIT_RTPRIO] = (struct uabi_rlimit){0, 0};
 }
 
+/* As kill(2) from outside does. */
+static void send(int signal)
+{
+    struct uabi_siginfo info = {.signo = signal, .code = SI_USER};
+    signal_send_process(signal, &info);
+}
+
 /* Lines of the control port. In a driver's thread. */
 static void control_line(const char *text)
 {
     if (!strcmp(text, "term"))
-        linux_kill(SIGTERM);
+        send(SIGTERM);
     else if (!strcmp(text, "quit"))
-        linux_kill(SIGQUIT);
+        send(SIGQUIT);
     else if (!strcmp(text, "kill"))
         shutdown(137);
     else
@@ -57,10 +64,4 @@ void linux_init(void)
     modules_init();
     io_init();
     console_on_control(control_line);
-}
-
-void linux_kill(int signal)
-{
-    struct uabi_siginfo info = {.signo = signal, .code = SI_USER};
-    signal_send_process(signal, &info);
 }

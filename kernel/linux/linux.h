@@ -12,7 +12,5 @@ void linux_init(void);
  * that says what is wrong (no such file, not an ELF executable, no interpreter ...).
  */
 int linux_start(void);
-/* Delivers a signal to the process, as kill(2) from outside does. May sleep. */
-void linux_kill(int signal);
 
 #endif

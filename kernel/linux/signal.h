@@ -61,7 +61,6 @@ void signal_flush(struct sigpending *pending);
 
 /* Hooks (trap.h). */
 void signal_return_work(struct trap_frame *frame);
-void signal_exception(struct trap_frame *frame, u64 addr, int pf_result);
 
 /*
  * Delivers an exception's signal to the calling thread at once, whose frame is f: it cannot be blocked or

@@ -219,8 +219,6 @@ void radix_free(struct vm_object *obj);
 
 /* ---- object.c ---- */
 
-/* Waits until page is not PAGE_BUSY. */
-void page_wait(struct page *page);
 /* The page at index if present and filled, with a reference. Under obj->lock. */
 struct page *object_peek_locked(struct vm_object *obj, u64 index);
 /* The first of 512 pages from index on, when all are there and lie in one aligned block; else NULL. Under
@@ -234,9 +232,6 @@ int object_read_run(struct vm_object *obj, u64 first, struct page **pages, u32 h
 /* Takes a page out of the tree. Under obj->lock; the object's reference passes to the caller. */
 void object_detach_locked(struct vm_object *obj, struct page *page);
 void object_mark_dirty_locked(struct vm_object *obj, struct page *page);
-/* Unmaps pages [first, last] of obj from every area; copies: private copies of them too. vm_lock alone and
- * obj->lock held. -ENOMEM. */
-int object_unmap_locked(struct vm_object *obj, u64 first, u64 last, bool copies, struct tlb_batch *b);
 
 /* ---- peek.c ---- */
 

@@ -36,7 +36,8 @@ static struct waitq *busy_queue(const struct page *page)
     return &busy_queues[(page_to_paddr(page) >> PAGE_SHIFT) % ARRAY_LEN(busy_queues)];
 }
 
-void page_wait(struct page *page)
+/* Waits until page is not PAGE_BUSY. */
+static void page_wait(struct page *page)
 {
     struct waiter w = {0};
     struct waitq *q = busy_queue(page);
@@ -416,7 +417,9 @@ static void unmap_cached(pte_t *entry, u64 addr, int level, void *arg)
         pt_zap_leaf(entry, addr, level, arg);
 }
 
-int object_unmap_locked(struct vm_object *obj, u64 first, u64 last, bool copies, struct tlb_batch *b)
+/* Unmaps pages [first, last] of obj from every area; copies: private copies of them too. vm_lock alone and
+ * obj->lock held. -ENOMEM. */
+static int object_unmap_locked(struct vm_object *obj, u64 first, u64 last, bool copies, struct tlb_batch *b)
 {
     struct vm_area *a;
     list_for_each(a, &obj->areas, object_link)

@@ -76,8 +76,6 @@ static inline void fpu_restore_inline(const void *area)
 /* The final page tables of the kernel image; drops the identity mapping. Boot CPU. */
 void paging_init(void);
 void serial_init(void);
-/* LSTAR, STAR, FMASK. */
-void syscall_init_cpu(void);
 /* Fills and maps the table at SYSCALL_TABLE. Boot CPU, in paging_init. */
 extern u64 syscall_table[];
 

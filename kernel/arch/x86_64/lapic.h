@@ -13,11 +13,10 @@ u32 lapic_id(void);
 /* Interrupt command register: flags as in the SDM (delivery mode, level ...). */
 void lapic_send(u32 apic_id, u32 command);
 void lapic_send_others(u32 command);
-#define ICR_FIXED         0x04000u
-#define ICR_NMI           0x04400u
-#define ICR_INIT          0x04500u
-#define ICR_INIT_DEASSERT 0x08500u
-#define ICR_STARTUP       0x04600u
+#define ICR_FIXED   0x04000u
+#define ICR_NMI     0x04400u
+#define ICR_INIT    0x04500u
+#define ICR_STARTUP 0x04600u
 
 /* The one-shot timer: count ticks (at least 1) from now, divided by 1 << divide_shift; 0 disarms. */
 void lapic_timer_set(u32 count, u32 divide_shift);

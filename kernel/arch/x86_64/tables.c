@@ -74,7 +74,8 @@ static void segments_load(struct arch_cpu *a)
     __asm__ volatile("ltr %w0" ::"r"(GDT_TSS));
 }
 
-void syscall_init_cpu(void)
+/* LSTAR, STAR, FMASK. */
+static void syscall_init_cpu(void)
 {
     extern u8 syscall_entry[];
     wrmsr(MSR_STAR, (u64)KERNEL_CS << 32);

@@ -1,19 +1,11 @@
 /* Files without a name. */
 #include "kernel/linux/io/io.h"
 
-struct file *anon_file(const struct file_ops *ops, u32 flags, u32 mode, const char *name, void *private)
-{
-    struct inode *inode = inode_anon(mode);
-    if (!inode)
-        return NULL;
-    struct file *f = file_create(ops, flags, inode, name, private);
-    inode_put(inode);
-    return f;
-}
-
 s64 anon_open(const struct file_ops *ops, u32 flags, const char *name, void *private, void (*discard)(void *))
 {
-    struct file *f = private ? anon_file(ops, flags & ~O_CLOEXEC, 0600, name, private) : NULL;
+    struct inode *inode = private ? inode_anon(0600) : NULL;
+    struct file *f = inode ? file_create(ops, flags & ~O_CLOEXEC, inode, name, private) : NULL;
+    inode_put(inode);
     if (!f) {
         if (private)
             discard(private);

@@ -11,11 +11,9 @@
 #include "sched/waitq.h"
 
 /*
- * An anonymous file with an inode of mode; name as /proc/self/fd shows it. private is the file's from here
- * on: its release frees it. NULL: out of memory, private is still the caller's.
+ * A descriptor of an anonymous file; name as /proc/self/fd shows it, O_CLOEXEC in flags. private is the
+ * file's from here on: its release frees it. On any failure private was freed by `discard`.
  */
-struct file *anon_file(const struct file_ops *ops, u32 flags, u32 mode, const char *name, void *private);
-/* The same with a descriptor; O_CLOEXEC in flags. On any failure private was freed by `discard`. */
 s64 anon_open(const struct file_ops *ops, u32 flags, const char *name, void *private,
               void (*discard)(void *));
 
