@@ -186,7 +186,7 @@ static inline bool inet_closed_window(const struct inet_socket *s)
 /* SO_TIMESTAMP, SO_TIMESTAMPNS */
 static inline bool inet_stamps(const struct inet_socket *s)
 {
-    return socket_flag(&s->base, LINUX_SO_TIMESTAMP) || socket_flag(&s->base, LINUX_SO_TIMESTAMPNS);
+    return socket_stamps(&s->base);
 }
 static inline bool inet_in_line(const struct inet_socket *s)
 {

@@ -49,6 +49,10 @@ struct socket_control {
 /* Appends one; what does not fit sets truncated. */
 void socket_control_put(struct socket_control *c, s32 level, s32 type, const void *data, size_t len);
 
+/* SO_TIMESTAMP or SO_TIMESTAMPNS, whichever s has on, of a message that came at ns since 1970; 0: now. */
+struct socket;
+void socket_put_time(const struct socket *s, struct socket_control *c, u64 ns);
+
 /* One message, sent or received. */
 struct socket_message {
     struct iov_iter *it;
@@ -120,6 +124,14 @@ static inline void socket_limit_unsent(struct socket *s)
 static inline size_t socket_too_few(const struct socket *s, u32 flags)
 {
     return unlikely(flags & SOCKET_WAITALL) ? ~0UL : __atomic_load_n(&s->receive_low, __ATOMIC_RELAXED);
+}
+#define SOCKET_TIMESTAMP   29 /* Linux's SO_TIMESTAMP, SO_TIMESTAMPNS */
+#define SOCKET_TIMESTAMPNS 35
+/* Does s want to know when its messages came? */
+static inline bool socket_stamps(const struct socket *s)
+{
+    return __atomic_load_n(&s->flags, __ATOMIC_RELAXED) &
+           (1UL << SOCKET_TIMESTAMP | 1UL << SOCKET_TIMESTAMPNS);
 }
 /* Urgent data came: s's owner gets SIGURG. Any lock may be held but the signals' own. */
 extern void (*socket_urgent_hook)(void);

@@ -447,14 +447,6 @@ static ssize_t finish(struct inet_socket *s, struct socket_message *m, size_t le
     return fault ? -EFAULT : (ssize_t)(m->flags & SOCKET_TRUNC ? len : MIN(len, room));
 }
 
-static void tell_time(const struct inet_socket *s, struct socket_control *c, u64 ns)
-{
-    bool fine = socket_flag(&s->base, LINUX_SO_TIMESTAMPNS);
-    s64 time[2] = {ns / NSEC_PER_SEC, ns % NSEC_PER_SEC / (fine ? 1 : 1000)};
-    socket_control_put(c, LINUX_SOL_SOCKET, fine ? LINUX_SO_TIMESTAMPNS : LINUX_SO_TIMESTAMP, time,
-                       sizeof(time));
-}
-
 /* ip(7), IP_PKTINFO, IP_RECVTTL, IP_RECVTOS. */
 static void tell_v4(const struct inet_socket *s, struct socket_control *c, const struct arrival *a)
 {
@@ -500,7 +492,7 @@ static void tell_v6(const struct inet_socket *s, struct socket_control *c, const
 static void tell(const struct inet_socket *s, struct socket_message *m, const struct arrival *a)
 {
     if (inet_stamps(s))
-        tell_time(s, m->reply, a->when_ns ? a->when_ns : clock_realtime_ns());
+        socket_put_time(&s->base, m->reply, a->when_ns);
     if (s->base.family == AF_INET6)
         tell_v6(s, m->reply, a);
     if (IP_IS_V4(&a->to))

@@ -38,6 +38,10 @@ void socket_init(void);
 s32 socket_owner(const struct file *f);
 s64 socket_set_owner(struct file *f, s32 who);
 
+/* NULL: it is none. */
+struct socket;
+struct socket *file_socket(const struct file *f);
+
 /* Result of a write: one that found nobody to read sends SIGPIPE to the caller with its -EPIPE. */
 ssize_t io_broken_pipe(void);
 static inline ssize_t io_after_write(ssize_t n)

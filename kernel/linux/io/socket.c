@@ -87,6 +87,11 @@ static struct waitq *socket_pollq(struct file *f)
 
 static const struct file_ops socket_file_ops;
 
+struct socket *file_socket(const struct file *f)
+{
+    return f->ops == &socket_file_ops ? sock_of(f) : NULL;
+}
+
 s32 socket_owner(const struct file *f)
 {
     return f->ops == &socket_file_ops ? __atomic_load_n(&sock_of(f)->owner, __ATOMIC_RELAXED) : 0;

@@ -41,6 +41,9 @@ static struct unix_socket *unix_new(u32 type)
     list_init(&s->waiting_link);
     list_init(&s->wanting);
     list_init(&s->wanting_link);
+    list_init(&s->flying_link);
+    list_init(&s->carrying);
+    list_init(&s->carrier_link);
     list_init(&s->bound_link);
     return s;
 }
@@ -133,12 +136,14 @@ static void unix_close(struct unix_socket *s)
         list_del(&waiting->waiting_link);
         unix_close(waiting);
     }
+    unix_leave_keeper(s);
     unix_put(s);
 }
 
 static void unix_release(struct socket *base)
 {
     unix_close(unix_of(base));
+    unix_collect();
 }
 
 /* ---- names ---- */
@@ -387,6 +392,7 @@ static int connect_stream(struct unix_socket *s, struct unix_socket *listener, s
 {
     u64 deadline = socket_deadline(s->base.send_timeout_ns);
     int err = 0;
+    far->keeper = listener; /* before anybody can send to it */
     mutex_lock(&listener->lock);
     while (listener->state == LISTENING && !listener->closed &&
            listener->backlog_count > listener->backlog_max && !err)
@@ -467,6 +473,7 @@ static int unix_accept(struct socket *base, u32 flags, struct socket **out)
     mutex_unlock(&s->lock);
     if (!new)
         return err;
+    unix_leave_keeper(new);
     waitq_wake_all(&s->changed, 0); /* connects that wait for room */
     *out = &new->base;
     return 0;

@@ -36,12 +36,21 @@ struct credentials { /* Linux's struct ucred */
     u32 uid, gid;
 };
 
+/* Descriptors that come with a message. */
+struct rights {
+    struct list link;       /* in->carrying; or its holder's */
+    struct unix_socket *in; /* in whose queue it is; NULL: in none. The collector's */
+    struct packet *packet;  /* whose it is */
+    u32 count;
+    struct file *files[]; /* a reference each */
+};
+
 struct packet {
     struct list link;
     u32 len, taken; /* bytes of data; of them received already (streams) */
     struct socket_address from;
-    u32 rights_count;
-    struct file **rights; /* a reference each */
+    struct rights *rights; /* or NULL */
+    u64 sent_ns;           /* since 1970; 0: nobody asked for it then */
     u8 data[];
 };
 
@@ -71,6 +80,19 @@ struct unix_socket {
     struct list wanting_link;
     struct unix_socket *wanted; /* on whose list s is; NULL: on none */
 
+    /* unix_collect.c: its collect_lock guards them. */
+    struct file *file;          /* s's, while in_flight */
+    u32 in_flight;              /* how often s is in queues */
+    u32 load;                   /* how many UNIX sockets are in s's queue, */
+    u32 kept;                   /* and in those of all whose keeper s is */
+    struct unix_socket *keeper; /* the listener in whose backlog s is; NULL: s itself */
+    struct list flying_link;    /* while in_flight */
+    struct list carrying;       /* struct rights in s's queue */
+    struct list carrier_link;   /* while there are any */
+    bool candidate, lives;      /* these are of one collection */
+    u32 elsewhere;
+    struct unix_socket *first_carrier, *next_carrier, *next_living;
+
     struct list bound_link; /* in bound; guarded by names_lock */
     struct inode *inode;    /* of a path name, one reference; guarded by names_lock */
 };
@@ -97,6 +119,19 @@ void unix_put(struct unix_socket *s);
 int unix_find(const struct socket_address *a, u32 type, struct unix_socket **out);
 /* Waits on s, whose lock is held, for a change: 0, -EAGAIN, -ERESTART. */
 int unix_wait(struct unix_socket *s, u32 flags, u64 deadline_ns);
+
+/* ---- unix_collect.c: no lock held, where nothing is said ---- */
+
+/* r comes into to's queue, or leaves the one it is in. That socket's lock held. */
+void rights_enter(struct unix_socket *to, struct rights *r);
+void rights_leave(struct rights *r);
+/* Puts the files of one that is in no queue (NULL: none), and frees it. */
+void rights_free(struct rights *r);
+/* s was accepted, or goes: it is not kept by its listener any more. */
+void unix_leave_keeper(struct unix_socket *s);
+/* Ends sockets that nobody can receive any more; the second, if so many are in queues that it may pay. */
+void unix_collect(void);
+void unix_collect_crowd(void);
 
 /* ---- unix_message.c ---- */
 

@@ -10,16 +10,9 @@
 
 /* ---- packets ---- */
 
-static void free_rights(struct file **rights, u32 count)
-{
-    for (u32 i = 0; i < count; i++)
-        file_put(rights[i]);
-    kfree(rights);
-}
-
 static void free_packet(struct packet *p)
 {
-    free_rights(p->rights, p->rights_count);
+    rights_free(p->rights);
     kfree(p);
 }
 
@@ -28,6 +21,8 @@ static struct packet *take_packet(struct unix_socket *s)
 {
     struct packet *p = list_first(&s->inbox, struct packet, link);
     if (p) {
+        if (unlikely(p->rights))
+            rights_leave(p->rights);
         list_del(&p->link);
         __atomic_store_n(&s->inbox_count, s->inbox_count - 1, __ATOMIC_RELAXED);
         __atomic_store_n(&s->inbox_bytes, s->inbox_bytes - (p->len - p->taken), __ATOMIC_RELAXED);
@@ -56,21 +51,32 @@ struct control_header {
     s32 level, type;
 };
 
+/* NULL: out of memory. */
+static struct rights *new_rights(struct packet *p, u32 room)
+{
+    struct rights *r = kmalloc(sizeof(*r) + room * sizeof(r->files[0]));
+    if (!r)
+        return NULL;
+    list_init(&r->link);
+    r->packet = p;
+    return r;
+}
+
 static int take_rights(const u8 *fds, size_t len, struct packet *p)
 {
     u32 count = len / sizeof(s32);
     if (count > RIGHTS_MAX || p->rights)
         return -EINVAL;
-    p->rights = kmalloc(MAX(count, 1u) * sizeof(*p->rights));
-    if (!p->rights)
-        return -ENOMEM;
-    for (; p->rights_count < count; p->rights_count++) {
+    struct rights *r = count ? new_rights(p, count) : NULL;
+    if (!r)
+        return count ? -ENOMEM : 0;
+    for (p->rights = r; r->count < count; r->count++) {
         s32 fd;
-        memcpy(&fd, fds + p->rights_count * sizeof(fd), sizeof(fd));
+        memcpy(&fd, fds + r->count * sizeof(fd), sizeof(fd));
         struct file *f = fd_get(fd);
         if (!f)
             return -EBADF;
-        p->rights[p->rights_count] = f;
+        r->files[r->count] = f;
     }
     return 0;
 }
@@ -107,21 +113,21 @@ static int read_control(const struct socket_message *m, struct packet *p)
 }
 
 /* Opens the files that came with a message. */
-static void give_rights(struct socket_control *c, u32 flags, struct file **rights, u32 count)
+static void give_rights(struct socket_control *c, u32 flags, const struct rights *r)
 {
     s32 fds[RIGHTS_MAX];
     u32 room = c->room - c->len > sizeof(struct control_header)
                    ? (c->room - c->len - sizeof(struct control_header)) / sizeof(s32)
                    : 0;
     u32 given = 0;
-    while (given < MIN(count, room)) {
-        file_get(rights[given]);
-        fds[given] = fd_install(rights[given], 0, flags & SOCKET_CMSG_CLOEXEC ? O_CLOEXEC : 0);
+    while (given < MIN(r->count, room)) {
+        file_get(r->files[given]);
+        fds[given] = fd_install(r->files[given], 0, flags & SOCKET_CMSG_CLOEXEC ? O_CLOEXEC : 0);
         if (fds[given] < 0)
             break;
         given++;
     }
-    if (given < count)
+    if (given < r->count)
         c->truncated = true;
     if (given)
         socket_control_put(c, SOL_SOCKET, SCM_RIGHTS, fds, given * sizeof(s32));
@@ -129,7 +135,7 @@ static void give_rights(struct socket_control *c, u32 flags, struct file **right
 
 /* What the receiver gets beside the bytes of p. */
 static void give_extras(struct unix_socket *s, struct socket_message *m, struct packet *p,
-                        struct file **rights, u32 count)
+                        const struct rights *rights)
 {
     static const struct credentials creds = {.pid = PID};
     if (m->address) {
@@ -137,11 +143,13 @@ static void give_extras(struct unix_socket *s, struct socket_message *m, struct 
         if (p->from.len <= sizeof(u16)) /* it has no name */
             m->address->len = 0;
     }
+    if (m->reply && socket_stamps(&s->base) && !is_stream(s))
+        socket_put_time(&s->base, m->reply, p->sent_ns);
     if (m->reply && socket_flag(&s->base, SO_PASSCRED))
         socket_control_put(m->reply, SOL_SOCKET, SCM_CREDENTIALS, &creds, sizeof(creds));
-    if (m->reply && count)
-        give_rights(m->reply, m->flags, rights, count);
-    else if (count)
+    if (m->reply && rights)
+        give_rights(m->reply, m->flags, rights);
+    else if (rights)
         m->out_flags |= SOCKET_CTRUNC;
 }
 
@@ -281,6 +289,10 @@ static int deliver(struct unix_socket *s, struct unix_socket *to, struct packet 
     mutex_lock(&to->lock);
     int err = wait_for_room(s, to, p->len, flags, deadline_ns);
     if (!err) {
+        if (unlikely(socket_stamps(&to->base)))
+            p->sent_ns = clock_realtime_ns();
+        if (unlikely(p->rights))
+            rights_enter(to, p->rights);
         list_push_back(&to->inbox, &p->link);
         __atomic_store_n(&to->inbox_count, to->inbox_count + 1, __ATOMIC_RELAXED);
         __atomic_store_n(&to->inbox_bytes, to->inbox_bytes + p->len, __ATOMIC_RELAXED);
@@ -308,7 +320,10 @@ static ssize_t send_packet(struct unix_socket *s, struct unix_socket *to, struct
             free_packet(p);
         return err;
     }
+    bool rights = p->rights;
     err = deliver(s, to, p, m->flags, deadline_ns);
+    if (unlikely(rights))
+        unix_collect_crowd();
     return err ? err : (ssize_t)len;
 }
 
@@ -442,22 +457,22 @@ void unix_made_room(struct unix_socket *s, u32 events)
     }
 }
 
-/* References of p's files for a reader that leaves the packet there (peek), or p's own. */
-static struct file **claim_rights(struct packet *p, bool peek, u32 *count)
+/* References of p's files for a reader that leaves the packet there (peek), or p's own; NULL: there are none.
+ * lock held. */
+static struct rights *claim_rights(struct packet *p, bool peek)
 {
-    struct file **rights = p->rights;
-    *count = p->rights_count;
-    if (peek) {
-        rights = *count ? kmalloc(*count * sizeof(*rights)) : NULL;
-        if (!rights)
-            *count = 0;
-        for (u32 i = 0; i < *count; i++)
-            file_get(rights[i] = p->rights[i]);
-        return rights;
+    struct rights *r = p->rights, *copy;
+    if (likely(!r))
+        return NULL;
+    if (!peek) {
+        rights_leave(r);
+        p->rights = NULL;
+        return r;
     }
-    p->rights = NULL;
-    p->rights_count = 0;
-    return rights;
+    copy = new_rights(NULL, r->count);
+    for (; copy && copy->count < r->count; copy->count++)
+        file_get(copy->files[copy->count] = r->files[copy->count]);
+    return copy;
 }
 
 static ssize_t receive_packet(struct unix_socket *s, struct socket_message *m, u64 deadline_ns)
@@ -470,15 +485,16 @@ static ssize_t receive_packet(struct unix_socket *s, struct socket_message *m, u
         return there;
     }
     struct packet *p = list_first(&s->inbox, struct packet, link);
-    u32 copied = MIN(p->len, m->it->left), len = p->len, rights_count;
+    u32 copied = MIN(p->len, m->it->left), len = p->len;
     bool fault = copied && iov_to(m->it, p->data, copied) != copied;
-    struct file **rights = fault ? NULL : claim_rights(p, peek, &rights_count);
+    struct rights *rights = fault ? NULL : claim_rights(p, peek);
+    struct packet head = {.from = p->from, .sent_ns = p->sent_ns};
     if (!peek)
         take_packet(s);
     mutex_unlock(&s->lock);
     if (!fault) {
-        give_extras(s, m, p, rights, rights_count);
-        free_rights(rights, rights_count);
+        give_extras(s, m, &head, rights);
+        rights_free(rights);
     }
     if (!peek) {
         free_packet(p);
@@ -492,9 +508,8 @@ static ssize_t receive_packet(struct unix_socket *s, struct socket_message *m, u
 /* What one receive call got out of a stream. */
 struct stream_copy {
     ssize_t done;
-    bool fault, stop;     /* stop: the next bytes are for another call */
-    struct file **rights; /* the receiver's now */
-    u32 rights_count;
+    bool fault, stop;      /* stop: the next bytes are for another call */
+    struct rights *rights; /* the receiver's now */
 };
 
 /*
@@ -516,8 +531,8 @@ static void copy_stream(struct unix_socket *s, struct socket_message *m, struct 
         if (m->address && !c->done)
             *m->address = p->from;
         c->done += n;
-        if (p->rights_count) {
-            c->rights = claim_rights(p, peek, &c->rights_count);
+        if (unlikely(p->rights)) {
+            c->rights = claim_rights(p, peek);
             c->stop = true;
         }
         if (peek)
@@ -546,8 +561,8 @@ static ssize_t receive_stream(struct unix_socket *s, struct socket_message *m, u
         unix_made_room(s, SENDER_ROOM);
     if (c.done) {
         struct packet none = {.from = m->address ? *m->address : (struct socket_address){0}};
-        give_extras(s, m, &none, c.rights, c.rights_count);
-        free_rights(c.rights, c.rights_count);
+        give_extras(s, m, &none, c.rights);
+        rights_free(c.rights);
         return c.done;
     }
     if (!there && m->reply && socket_flag(&s->base, SO_PASSCRED)) /* the end is nobody's */
