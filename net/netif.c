@@ -309,8 +309,8 @@ void net_dhcp_option(unsigned option, unsigned len, struct pbuf *p, unsigned off
 {
     if (option != DHCP_OPTION_DNS_SERVER)
         return;
-    name_server_count = MIN(len / 4, NAME_SERVERS + 0u);
-    pbuf_copy_partial(p, name_servers, name_server_count * 4, offset);
+    u32 wanted = MIN(len / 4, NAME_SERVERS + 0u) * 4;
+    name_server_count = pbuf_copy_partial(p, name_servers, wanted, offset) / 4;
     resolver_stale = true;
 }
 
@@ -398,35 +398,42 @@ static err_t interface_init(struct netif *netif)
     return ERR_OK;
 }
 
+/* What follows `at` in text, which ends there now; NULL: there is none. */
+static char *cut(char *text, char at)
+{
+    char *rest = text ? strchr(text, at) : NULL;
+    if (rest)
+        *rest++ = 0;
+    return rest;
+}
+
+/* 1 to 32; 0: text is none of these. */
+static u32 prefix_bits(const char *text)
+{
+    u32 bits = 0;
+    for (; *text >= '0' && *text <= '9' && bits <= 32; text++)
+        bits = bits * 10 + *text - '0';
+    return *text || bits > 32 ? 0 : bits;
+}
+
 /* "ADDRESS/PREFIX[,GATEWAY[,NAMESERVER]]" of the ip= option. False: not that. core held. */
 static bool set_static(const char *text)
 {
-    char copy[64], *prefix, *gateway, *server = NULL;
-    ip4_addr_t address, mask, gw = {0};
-    strlcpy(copy, text, sizeof(copy));
-    prefix = strchr(copy, '/');
-    if (!prefix)
+    char copy[64];
+    ip4_addr_t address, mask, gw = {0}, resolver;
+    if (strlcpy(copy, text, sizeof(copy)) >= sizeof(copy))
         return false;
-    *prefix++ = 0;
-    gateway = strchr(prefix, ',');
-    if (gateway) {
-        *gateway++ = 0;
-        server = strchr(gateway, ',');
-        if (server)
-            *server++ = 0;
-    }
-    u32 bits = 0;
-    for (; *prefix >= '0' && *prefix <= '9'; prefix++)
-        bits = bits * 10 + *prefix - '0';
-    if (*prefix || bits > 32 || !ip4addr_aton(copy, &address))
+    char *prefix = cut(copy, '/'), *gateway = cut(prefix, ','), *server = cut(gateway, ',');
+    u32 bits = prefix ? prefix_bits(prefix) : 0;
+    if (!bits || !ip4addr_aton(copy, &address) || (gateway && !ip4addr_aton(gateway, &gw)) ||
+        (server && !ip4addr_aton(server, &resolver)))
         return false;
-    if (gateway && *gateway && !ip4addr_aton(gateway, &gw))
-        return false;
-    if (server && ip4addr_aton(server, &name_servers[0])) {
+    if (server) {
+        name_servers[0] = resolver;
         name_server_count = 1;
         resolver_stale = true;
     }
-    mask.addr = lwip_htonl(bits ? ~0u << (32 - bits) : 0);
+    mask.addr = lwip_htonl(~0u << (32 - bits));
     netif_set_addr(&interface, &address, &mask, &gw);
     return true;
 }

@@ -3,6 +3,7 @@
 #include "java-launcher/host/util.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
 #include <net/if.h>
 #include <netinet/in.h>
@@ -28,7 +29,7 @@ void netcheck_ip(const char *text)
     char *end = NULL;
     bool good = slash && is_address(text, (size_t)(slash - text));
     long prefix = good ? strtol(slash + 1, &end, 10) : 0;
-    good = good && end > slash + 1 && prefix >= 1 && prefix <= 32;
+    good = good && isdigit((unsigned char)slash[1]) && prefix >= 1 && prefix <= 32;
     for (int more = 0; good && *end == ',' && more < 2; more++) {
         char *next = strchrnul(end + 1, ',');
         good = is_address(end + 1, (size_t)(next - end - 1));
