@@ -37,8 +37,8 @@ static u32 dumpable = 1, keep_caps, subreaper, no_new_privs, thp_disable;
 static s64 set_name(const char *uname)
 {
     char name[THREAD_NAME_LEN] = {0};
-    ssize_t len = strnlen_safe(uname, sizeof(name) - 1);
-    if ((u64)uname >= PROGRAM_END || len < 0 || copy_from_user(name, uname, len))
+    ssize_t len = (u64)uname < PROGRAM_END ? strnlen_safe(uname, sizeof(name) - 1) : -1;
+    if (len < 0 || copy_from_user(name, uname, len))
         return -EFAULT;
     memcpy(current_thread()->name, name, sizeof(name));
     return 0;

@@ -326,6 +326,8 @@ static int punch_find(const struct vm_area *a, void *arg)
     struct punch *p = arg;
     if (a->end <= p->addr)
         return 0;
+    if (a->start > p->addr) /* unmapped since it was checked */
+        return -ENOMEM;
     if (!a->object || !(a->flags & VM_SHARED))
         return -EINVAL;
     p->obj = a->object;

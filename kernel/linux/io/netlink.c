@@ -453,7 +453,7 @@ static ssize_t netlink_send(struct socket *base, struct socket_message *m)
     return err ? err : (ssize_t)len;
 }
 
-/* The first datagram: taken out, or with `peek` lent under the lock, which is held on success. */
+/* The first datagram, which stays; the lock is held on success. */
 static int wait_answer(struct netlink *s, u32 flags, u64 deadline, struct answer **out)
 {
     int err = 0;
