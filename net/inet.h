@@ -109,6 +109,7 @@ struct inet_socket {
     u32 multicast_address;          /* IP_MULTICAST_IF: what getsockopt() tells */
     u8 multicast_interface;         /* the index that it means; 0: the usual one */
     struct membership *memberships; /* member.h */
+    bool joins;                     /* UDP_GRO. atomic */
     u32 segment_max;                /* TCP_MAXSEG; 0: nobody said */
     s32 options[INET_OPTIONS];      /* as option_table of options.c says */
 };

@@ -488,11 +488,13 @@ static void tell_v6(const struct inet_socket *s, struct socket_control *c, const
     }
 }
 
-/* What the program wants to know of how a datagram came. */
-static void tell(const struct inet_socket *s, struct socket_message *m, const struct arrival *a)
+/* What the program wants to know of how a datagram came. joined: bytes of each, if it is several; else 0. */
+static void tell(const struct inet_socket *s, struct socket_message *m, const struct arrival *a, s32 joined)
 {
     if (inet_stamps(s))
         socket_put_time(&s->base, m->reply, a->when_ns);
+    if (joined)
+        socket_control_put(m->reply, LEVEL_UDP, 104, &joined, sizeof(joined));
     if (s->base.family == AF_INET6)
         tell_v6(s, m->reply, a);
     if (IP_IS_V4(&a->to))
@@ -509,29 +511,105 @@ static ssize_t give_frame(struct inet_socket *s, struct socket_message *m, const
     if (m->reply) {
         struct arrival arrival;
         datagram_arrival(d->frame, &arrival);
-        tell(s, m, &arrival);
+        tell(s, m, &arrival, 0);
     }
     datagram_put(d->frame);
     return finish(s, m, d->len, room, fault);
 }
 
+/* Copies out what fits of p: false when the program's memory is not there. */
+static bool copy_packet(struct socket_message *m, const struct pbuf *first)
+{
+    bool there = true;
+    for (const struct pbuf *p = first; p && m->it->left && there; p = p->next) {
+        size_t n = MIN((size_t)p->len, m->it->left);
+        there = !n || iov_to(m->it, p->payload, n) == (ssize_t)n;
+    }
+    return there;
+}
+
 static ssize_t give_packet(struct inet_socket *s, struct socket_message *m, const struct packet *packet)
 {
-    size_t len = packet->p->tot_len, room = m->it->left, done = 0;
-    bool fault = false;
-    for (struct pbuf *p = packet->p; p && done < room && !fault; p = p->next) {
-        size_t n = MIN((size_t)p->len, room - done);
-        fault = n && iov_to(m->it, p->payload, n) != (ssize_t)n;
-        done += n;
-    }
+    size_t len = packet->p->tot_len, room = m->it->left;
+    bool fault = !copy_packet(m, packet->p);
     if (m->address)
         inet_to_linux(s, &packet->from, packet->from_port, m->address);
     if (m->reply)
-        tell(s, m, &packet->arrival);
+        tell(s, m, &packet->arrival, 0);
     core_enter();
     pbuf_free(packet->p);
     core_leave();
     return finish(s, m, len, room, fault);
+}
+
+/* ---- several at once: UDP_GRO (udp(7)) ---- */
+
+#define JOINED_MAX 64u /* in one call, as with Linux */
+
+/* Takes the first, and what follows it that is from the same sender and as large, the last may be smaller; as
+ * long as the bytes find room. How many. */
+static u32 take_run(struct inet_socket *s, size_t room, struct list *run)
+{
+    struct packet *first = NULL, *p;
+    size_t size = 0, last = 0;
+    u32 n = 0;
+    core_enter();
+    datagram_settle(s);
+    for (; n < JOINED_MAX && (p = inet_first(s)); n++) {
+        size_t len = p->p->tot_len;
+        if (first &&
+            (len > last || last < size || !len || len > room || p->from_port != first->from_port ||
+             !ip_addr_cmp(&p->from, &first->from) || !ip_addr_cmp(&p->arrival.to, &first->arrival.to)))
+            break;
+        if (!first) {
+            first = p;
+            size = len;
+        }
+        last = len;
+        room -= MIN(room, len);
+        list_del(&p->link);
+        datagram_taken(s, len);
+        list_push_back(run, &p->link);
+    }
+    core_leave();
+    return n;
+}
+
+static void free_run(struct list *run)
+{
+    struct packet *p;
+    core_enter();
+    while ((p = list_first(run, struct packet, link))) {
+        list_del(&p->link);
+        pbuf_free(p->p);
+        kfree(p);
+    }
+    core_leave();
+}
+
+/* False: nothing is there. Else *result. */
+static bool give_run(struct inet_socket *s, struct socket_message *m, ssize_t *result)
+{
+    struct list run = LIST_INIT(run);
+    struct packet *first, *p;
+    size_t room = m->it->left, len = 0;
+    bool fault = false;
+    u32 n = take_run(s, room, &run);
+    if (!n)
+        return false;
+    first = list_first(&run, struct packet, link);
+    list_for_each(p, &run, link)
+    {
+        fault = fault || !copy_packet(m, p->p);
+        len += p->p->tot_len;
+    }
+    if (m->address)
+        inet_to_linux(s, &first->from, first->from_port, m->address);
+    if (m->reply)
+        tell(s, m, &first->arrival, n > 1 ? first->p->tot_len : 0);
+    free_run(&run);
+    *result = finish(s, m, len, room, fault);
+    return true;
 }
 
 static ssize_t udp_receive_op(struct socket *base, struct socket_message *m)
@@ -540,12 +618,16 @@ static ssize_t udp_receive_op(struct socket *base, struct socket_message *m)
     struct datagram datagram;
     struct packet packet;
     bool peek = m->flags & SOCKET_PEEK;
+    ssize_t result;
     if (m->flags & SOCKET_ERRQUEUE)
         return error_queue_receive(s, m);
     u64 deadline = socket_deadline(base->receive_timeout_ns);
     for (int err = 0;; err = wait(s, deadline)) {
         if (__atomic_load_n(&s->error, __ATOMIC_RELAXED) && (err = inet_take_error(s)))
             return err;
+        if (unlikely(__atomic_load_n(&s->joins, __ATOMIC_RELAXED)) && !peek && datagram_waiting(s) &&
+            give_run(s, m, &result))
+            return result;
         if (!peek && datagram_take(s, &datagram))
             return give_frame(s, m, &datagram);
         if (__atomic_load_n(&s->datagrams.bytes, __ATOMIC_RELAXED) && take_inbox(s, peek, &packet))
