@@ -495,6 +495,56 @@ CASE(lowat_accept)
     close(e);
 }
 
+/* Many at once, in four ways: those that send or end are accepted, those that are reset are not, nor those
+ * that do nothing before the listener goes. */
+enum { STORM_THREADS = 3, STORM_ROUNDS = 100 };
+static struct sockaddr_in storm_at;
+static int idle[STORM_THREADS][STORM_ROUNDS];
+
+static void *run_connects(void *arg)
+{
+    struct linger now = {1, 0};
+    for (int i = 0; i < STORM_ROUNDS; i++) {
+        int c = socket(AF_INET, SOCK_STREAM, 0);
+        idle[(long)arg][i] = -1;
+        if (connect(c, (void *)&storm_at, sizeof(storm_at)))
+            say("connect: %s", errname(errno));
+        if (i % 4 == 0)
+            send(c, "x", 1, MSG_NOSIGNAL);
+        if (i % 4 == 2)
+            setsockopt(c, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+        if (i % 4 == 3)
+            idle[(long)arg][i] = c;
+        else
+            close(c);
+    }
+    return NULL;
+}
+
+CASE(lowat_accept_storm)
+{
+    int l = deferring(60, &storm_at), got = 0;
+    pthread_t t[STORM_THREADS];
+    OK(listen(l, 1000));
+    for (long i = 0; i < STORM_THREADS; i++)
+        t[i] = start(run_connects, (void *)i);
+    while (got < STORM_THREADS * STORM_ROUNDS / 2 && poll_for(l, POLLIN, 5000)) {
+        int s = accept(l, NULL, NULL);
+        if (s >= 0) {
+            got++;
+            close(s);
+        }
+    }
+    for (int i = 0; i < STORM_THREADS; i++)
+        pthread_join(t[i], NULL);
+    VALUE(got);
+    VALUE(poll_for(l, POLLIN, 50));
+    close(l);
+    for (int i = 0; i < STORM_THREADS; i++)
+        for (int k = 3; k < STORM_ROUNDS; k += 4)
+            close(idle[i][k]);
+}
+
 static void *run_accept(void *arg)
 {
     struct reader *r = arg;

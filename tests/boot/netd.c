@@ -17,6 +17,7 @@
  *     Y            sends that
  *     W            SO_RCVLOWAT and TCP_NOTSENT_LOWAT: as low_water() says; what it found is kept for Y, too
  *     D N          the listener defers connections for N seconds from now on (TCP_DEFER_ACCEPT), 0: no more
+ *     J ON         the UDP port joins datagrams from now on (UDP_GRO), or not
  *     A            sends how many connections it has accepted
  *     M            sends /proc/meminfo and /proc/net/moka, then closes
  *     L            sends "!", then prints "up" or "down" to standard output whenever the link has changed
@@ -392,7 +393,7 @@ static void read_reset(int fd)
     }
 }
 
-enum { LOW = 10, LOW_UNSENT = 20000, SIOCOUTQNSD = 0x894b };
+enum { LOW = 10, LOW_UNSENT = 20000, SIOCOUTQNSD = 0x894b, JOINS = 104 /* UDP_GRO (linux/udp.h) */ };
 
 /* Sends as much as the socket takes without waiting; how many bytes that leaves unsent. */
 static int fill(int fd)
@@ -425,7 +426,7 @@ static void low_water(int fd)
     send_all(fd, "end", 3);
 }
 
-static int listener, accepted;
+static int listener, accepted, udp;
 
 static void defer(int seconds)
 {
@@ -466,6 +467,8 @@ static void *serve(void *arg)
         low_water(fd);
     else if (line[0] == 'D')
         defer(atoi(line + 1));
+    else if (line[0] == 'J')
+        setsockopt(udp, IPPROTO_UDP, JOINS, &(int){atoi(line + 1)}, sizeof(int));
     else if (line[0] == 'A')
         send(fd, line, sprintf(line, "%d", accepted), 0);
     else if (line[0] == 'M')
@@ -518,7 +521,8 @@ int main(int argc, char **argv)
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     int port = argc > 1 ? atoi(argv[1]) : 0;
     listener = open_port(SOCK_STREAM, port);
-    pthread_create(&t, &attributes, datagrams, (void *)(long)open_port(SOCK_DGRAM, port));
+    udp = open_port(SOCK_DGRAM, port);
+    pthread_create(&t, &attributes, datagrams, (void *)(long)udp);
     printf("listening\n");
     fflush(stdout);
     for (;;) {

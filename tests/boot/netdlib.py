@@ -4,6 +4,7 @@ import re
 import select
 import socket
 import struct
+import sys
 import threading
 import time
 import zlib
@@ -95,6 +96,27 @@ def wait_until(condition, what):
     while not condition():
         assert time.monotonic() < end, what
         time.sleep(0.02)
+
+
+def joined(count=20, size=500):
+    """UDP_GRO: what comes in datagrams of one size, and a smaller one, is echoed in as many or fewer, each byte once."""
+    ask("J 1")
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            s.settimeout(20)
+            s.connect((GUEST, PORT))
+            for sizes in [size] * count, [size] * count + [7], [1, 0, 0, 2, 2, 1]:
+                parts = [pattern(n, i) for i, n in enumerate(sizes)]
+                for part in parts:
+                    s.send(part)
+                got, most = b"", 0
+                while len(got) < sum(sizes):
+                    part = s.recv(1 << 16)
+                    got, most = got + part, max(most, len(part))
+                assert got == b"".join(parts), f"{sizes}: other bytes"
+                print(f"{len(sizes)} datagrams: at most {most} bytes at once", file=sys.stderr)
+    finally:
+        ask("J 0")
 
 
 def low_water():
