@@ -132,6 +132,11 @@ static void stage_launcher(struct stage *s, const struct app *a, const struct jd
     conf_line(&conf, "command", a->command);
     conf_line(&conf, "option", fmt("-Djava.class.path=%s", app_class_path(a)));
     conf_line(&conf, "option", "-XX:SharedArchiveFile=" CDS_ARCHIVE);
+    /* Collectors that read another layout of objects leave the archive unused, of which newer JVMs complain.
+     */
+    conf_line(&conf, "option", "-Xlog:cds=off");
+    if (j->release >= 24)
+        conf_line(&conf, "option", "-Xlog:aot=off");
     conf_line(&conf, "option", "-XX:-UsePerfData"); /* statistics for other processes: there are none */
     /* By default the JVM moves the archive to a random address, which touches, reads and copies all of it.
      * The VM holds nothing else that could be guarded by that. */
