@@ -443,7 +443,8 @@ static _Noreturn void out_of_memory(void)
 {
     struct phys_stats s;
     phys_stats(&s);
-    log_error("moka: out of memory: of %lu KiB the program has %lu, the page cache %lu, the kernel %lu\n",
+    log_error("moka: out of memory: of %lu KiB the program has %lu, the page cache %lu, the kernel %lu; -m "
+              "gives more\n",
               s.total_pages * 4, s.anon_pages * 4, s.cache_pages * 4, s.kernel_pages * 4);
     shutdown(137);
 }
