@@ -125,8 +125,10 @@ static void unix_close(struct unix_socket *s)
     s->closed = s->receive_shut = s->send_shut = true;
     s->peer = NULL;
     mutex_unlock(&s->lock);
-    unix_drop_inbox(s);
-    unix_made_room(s, 0);
+    if (unread)
+        unix_drop_inbox(s);
+    waitq_wake_all(&s->changed, 0);
+    unix_tell_wanting(s);
     if (peer) {
         part_from(peer, s, unread);
         unix_put(peer);

@@ -78,14 +78,14 @@ struct unix_socket {
     struct list wanting; /* datagram sockets that want room here, by wanting_link */
     u32 wanting_count;   /* of them; atomic */
     struct list wanting_link;
-    struct unix_socket *wanted; /* on whose list s is; NULL: on none */
+    struct unix_socket *wanted; /* atomic: on whose list s is; NULL: on none */
 
     /* unix_collect.c: its collect_lock guards them. */
     struct file *file;          /* s's, while in_flight */
     u32 in_flight;              /* how often s is in queues */
     u32 load;                   /* how many UNIX sockets are in s's queue, */
     u32 kept;                   /* and in those of all whose keeper s is */
-    struct unix_socket *keeper; /* the listener in whose backlog s is; NULL: s itself */
+    struct unix_socket *keeper; /* the listener in whose backlog s is; NULL: s itself, for ever */
     struct list flying_link;    /* while in_flight */
     struct list carrying;       /* struct rights in s's queue */
     struct list carrier_link;   /* while there are any */
@@ -125,7 +125,7 @@ int unix_wait(struct unix_socket *s, u32 flags, u64 deadline_ns);
 /* r comes into to's queue, or leaves the one it is in. That socket's lock held. */
 void rights_enter(struct unix_socket *to, struct rights *r);
 void rights_leave(struct rights *r);
-/* Puts the files of one that is in no queue (NULL: none), and frees it. */
+/* Puts the files of one that is in no queue, and frees it. */
 void rights_free(struct rights *r);
 /* s was accepted, or goes: it is not kept by its listener any more. */
 void unix_leave_keeper(struct unix_socket *s);
@@ -147,7 +147,12 @@ bool unix_can_send(const struct unix_socket *s);
 bool unix_want_room(struct unix_socket *s);
 /* Not any more: s has another peer, or none. No lock held. */
 void unix_want_no_room(struct unix_socket *s);
-/* Someone may send to s again, or had better look. No lock held. */
-void unix_made_room(struct unix_socket *s, u32 events);
+/* There may be room at s, or it is closed: who wanted some is told. No lock held. */
+void unix_tell_wanting_slowly(struct unix_socket *s);
+static inline void unix_tell_wanting(struct unix_socket *s)
+{
+    if (unlikely(__atomic_load_n(&s->wanting_count, __ATOMIC_SEQ_CST)))
+        unix_tell_wanting_slowly(s);
+}
 
 #endif

@@ -117,11 +117,11 @@ void rights_leave(struct rights *r)
 
 void unix_leave_keeper(struct unix_socket *s)
 {
+    if (!s->keeper) /* set before s was anybody's */
+        return;
     mutex_lock(&collect_lock);
-    if (s->keeper)
-        change(s->keeper, 0, -(s32)s->load);
-    if (s->keeper)
-        change(s, 0, s->load);
+    change(s->keeper, 0, -(s32)s->load);
+    change(s, 0, s->load);
     s->keeper = NULL;
     mutex_unlock(&collect_lock);
 }
@@ -161,8 +161,6 @@ static void free_one(struct rights *r)
 void rights_free(struct rights *r)
 {
     struct freeing here = {.thread = current_thread()}, *already;
-    if (!r)
-        return;
     mutex_lock(&freeing_lock);
     already = my_freeing();
     if (already) {

@@ -12,7 +12,8 @@
 
 static void free_packet(struct packet *p)
 {
-    rights_free(p->rights);
+    if (unlikely(p->rights))
+        rights_free(p->rights);
     kfree(p);
 }
 
@@ -133,18 +134,23 @@ static void give_rights(struct socket_control *c, u32 flags, const struct rights
         socket_control_put(c, SOL_SOCKET, SCM_RIGHTS, fds, given * sizeof(s32));
 }
 
-/* What the receiver gets beside the bytes of p. */
-static void give_extras(struct unix_socket *s, struct socket_message *m, struct packet *p,
+/* Who sent p. lock held. */
+static void give_sender(struct socket_message *m, const struct packet *p)
+{
+    if (!m->address)
+        return;
+    *m->address = p->from;
+    if (p->from.len <= sizeof(u16)) /* it has no name */
+        m->address->len = 0;
+}
+
+/* What the receiver gets beside the bytes of what was sent at sent_ns. */
+static void give_extras(struct unix_socket *s, struct socket_message *m, u64 sent_ns,
                         const struct rights *rights)
 {
     static const struct credentials creds = {.pid = PID};
-    if (m->address) {
-        *m->address = p->from;
-        if (p->from.len <= sizeof(u16)) /* it has no name */
-            m->address->len = 0;
-    }
     if (m->reply && socket_stamps(&s->base) && !is_stream(s))
-        socket_put_time(&s->base, m->reply, p->sent_ns);
+        socket_put_time(&s->base, m->reply, sent_ns);
     if (m->reply && socket_flag(&s->base, SO_PASSCRED))
         socket_control_put(m->reply, SOL_SOCKET, SCM_CREDENTIALS, &creds, sizeof(creds));
     if (m->reply && rights)
@@ -211,11 +217,15 @@ static void leave_list(struct unix_socket *s)
         return;
     list_del(&s->wanting_link);
     __atomic_sub_fetch(&s->wanted->wanting_count, 1, __ATOMIC_RELAXED);
-    s->wanted = NULL;
+    __atomic_store_n(&s->wanted, NULL, __ATOMIC_RELAXED);
 }
 
 void unix_want_no_room(struct unix_socket *s)
 {
+    /* Without the lock: whoever puts s on a list looks at its peer afterwards, with s's lock, and who calls
+     * here has changed that with the same lock. */
+    if (!__atomic_load_n(&s->wanted, __ATOMIC_RELAXED))
+        return;
     mutex_lock(&room_lock);
     leave_list(s);
     mutex_unlock(&room_lock);
@@ -233,7 +243,7 @@ bool unix_want_room(struct unix_socket *s)
     mutex_lock(&room_lock);
     if (s->wanted != peer) {
         leave_list(s);
-        s->wanted = peer;
+        __atomic_store_n(&s->wanted, peer, __ATOMIC_RELAXED);
         list_push_back(&peer->wanting, &s->wanting_link);
         __atomic_add_fetch(&peer->wanting_count, 1, __ATOMIC_SEQ_CST);
     }
@@ -249,7 +259,7 @@ bool unix_want_room(struct unix_socket *s)
 }
 
 /* Those who stand on s's list now. */
-static __attribute__((noinline)) void tell_wanting(struct unix_socket *s)
+void unix_tell_wanting_slowly(struct unix_socket *s)
 {
     struct unix_socket *other;
     for (u32 left = __atomic_load_n(&s->wanting_count, __ATOMIC_RELAXED); left; left--) {
@@ -441,16 +451,16 @@ static int wait_for_packet(struct unix_socket *s, u32 flags, u64 deadline_ns)
     }
 }
 
-void unix_made_room(struct unix_socket *s, u32 events)
+/* Someone may send to s again. No lock held. */
+static void made_room(struct unix_socket *s)
 {
     mutex_lock(&s->lock);
     struct unix_socket *peer = s->peer;
     if (peer)
         unix_get(peer);
     mutex_unlock(&s->lock);
-    waitq_wake_all(&s->changed, events);
-    if (unlikely(__atomic_load_n(&s->wanting_count, __ATOMIC_SEQ_CST)))
-        tell_wanting(s);
+    waitq_wake_all(&s->changed, SENDER_ROOM);
+    unix_tell_wanting(s);
     if (peer) {
         waitq_wake_all(&peer->changed, POLL_OUT);
         unix_put(peer);
@@ -488,17 +498,18 @@ static ssize_t receive_packet(struct unix_socket *s, struct socket_message *m, u
     u32 copied = MIN(p->len, m->it->left), len = p->len;
     bool fault = copied && iov_to(m->it, p->data, copied) != copied;
     struct rights *rights = fault ? NULL : claim_rights(p, peek);
-    struct packet head = {.from = p->from, .sent_ns = p->sent_ns};
+    u64 sent_ns = p->sent_ns;
+    give_sender(m, p);
     if (!peek)
         take_packet(s);
     mutex_unlock(&s->lock);
-    if (!fault) {
-        give_extras(s, m, &head, rights);
+    if (!fault)
+        give_extras(s, m, sent_ns, rights);
+    if (unlikely(rights))
         rights_free(rights);
-    }
     if (!peek) {
         free_packet(p);
-        unix_made_room(s, SENDER_ROOM);
+        made_room(s);
     }
     if (copied < len)
         m->out_flags |= SOCKET_TRUNC;
@@ -528,8 +539,8 @@ static void copy_stream(struct unix_socket *s, struct socket_message *m, struct 
         c->fault = iov_to(m->it, p->data + p->taken, n) != n;
         if (c->fault)
             return;
-        if (m->address && !c->done)
-            *m->address = p->from;
+        if (!c->done)
+            give_sender(m, p);
         c->done += n;
         if (unlikely(p->rights)) {
             c->rights = claim_rights(p, peek);
@@ -558,11 +569,11 @@ static ssize_t receive_stream(struct unix_socket *s, struct socket_message *m, u
     } while (there > 0 && (size_t)c.done <= too_few && m->it->left && !c.fault && !c.stop);
     mutex_unlock(&s->lock);
     if (c.done && !(m->flags & SOCKET_PEEK))
-        unix_made_room(s, SENDER_ROOM);
+        made_room(s);
     if (c.done) {
-        struct packet none = {.from = m->address ? *m->address : (struct socket_address){0}};
-        give_extras(s, m, &none, c.rights);
-        rights_free(c.rights);
+        give_extras(s, m, 0, c.rights);
+        if (unlikely(c.rights))
+            rights_free(c.rights);
         return c.done;
     }
     if (!there && m->reply && socket_flag(&s->base, SO_PASSCRED)) /* the end is nobody's */
