@@ -105,7 +105,8 @@ static ssize_t read_random(struct file *f, struct iov_iter *it, u64 *pos)
     return total;
 }
 
-static ssize_t write_random(struct file *f, struct iov_iter *it, u64 *pos)
+/* Gives what is written to `use`, piece by piece. */
+static ssize_t write_to(struct iov_iter *it, void (*use)(const void *bytes, size_t n))
 {
     u8 chunk[256];
     size_t total = 0;
@@ -113,25 +114,26 @@ static ssize_t write_random(struct file *f, struct iov_iter *it, u64 *pos)
         ssize_t n = iov_from(it, chunk, sizeof(chunk));
         if (n < 0)
             return total ? (ssize_t)total : n;
-        random_mix(chunk, n);
+        use(chunk, n);
         total += n;
     }
     return total;
 }
 
+static ssize_t write_random(struct file *f, struct iov_iter *it, u64 *pos)
+{
+    return write_to(it, random_mix);
+}
+
+static void write_log(const void *text, size_t len)
+{
+    log_write(text, len);
+}
+
 /* /dev/console and /dev/kmsg: the kernel's own messages, on the serial port. */
 static ssize_t write_console(struct file *f, struct iov_iter *it, u64 *pos)
 {
-    char chunk[256];
-    size_t total = 0;
-    while (it->left) {
-        ssize_t n = iov_from(it, chunk, sizeof(chunk));
-        if (n < 0)
-            return total ? (ssize_t)total : n;
-        log_write(chunk, n);
-        total += n;
-    }
-    return total;
+    return write_to(it, write_log);
 }
 
 static const struct file_ops null_ops = {.read = read_nothing, .write = write_nothing, .seek = seek_nowhere};

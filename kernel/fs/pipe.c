@@ -316,10 +316,27 @@ static void pipe_put(struct pipe *p)
         pipe_free(p);
 }
 
+static void fifo_put(struct pipe *p)
+{
+    mutex_lock(&fifos_lock);
+    bool last = !--p->refs;
+    if (last)
+        list_del(&p->fifo_link);
+    mutex_unlock(&fifos_lock);
+    if (last) {
+        inode_put(p->inode);
+        pipe_free(p);
+    }
+}
+
 static void pipe_release(struct file *f)
 {
-    close_end(f->private, f->flags);
-    pipe_put(f->private);
+    struct pipe *p = f->private;
+    close_end(p, f->flags);
+    if (p->inode)
+        fifo_put(p);
+    else
+        pipe_put(p);
 }
 
 static const struct file_ops pipe_ops = {
@@ -365,37 +382,6 @@ int pipe_create(u32 flags, struct file **read_end, struct file **write_end)
 }
 
 /* ---- FIFOs ---- */
-
-static void fifo_put(struct pipe *p)
-{
-    mutex_lock(&fifos_lock);
-    bool last = !--p->refs;
-    if (last)
-        list_del(&p->fifo_link);
-    mutex_unlock(&fifos_lock);
-    if (last) {
-        inode_put(p->inode);
-        pipe_free(p);
-    }
-}
-
-static void fifo_release(struct file *f)
-{
-    close_end(f->private, f->flags);
-    fifo_put(f->private);
-}
-
-static const struct file_ops fifo_ops = {
-    .read = pipe_read,
-    .write = pipe_write,
-    .read_buf = pipe_read_buf,
-    .write_buf = pipe_write_buf,
-    .poll = pipe_poll,
-    .pollq = pipe_pollq,
-    .ioctl = pipe_ioctl,
-    .release = fifo_release,
-    .stream = true,
-};
 
 /* The pipe behind a FIFO's inode, made when this is the first open. */
 static struct pipe *fifo_get(struct inode *inode)
@@ -453,7 +439,7 @@ int fifo_open(struct inode *inode, struct file *f)
         fifo_put(p);
         return err;
     }
-    file_set_ops(f, &fifo_ops);
+    file_set_ops(f, &pipe_ops);
     f->private = p;
     return 0;
 }

@@ -376,10 +376,16 @@ static int fd_list(u64 pos, vfs_dir_fn fn, void *arg, void *ctx)
 {
     return list_numbers(pos, fn, arg, next_fd, S_IFLNK);
 }
-static int fd_lookup(const char *name, u32 len, struct inode **out, void *ctx)
+/* An open descriptor's number, or -1. */
+static s32 parse_fd(const char *name, u32 len)
 {
     s32 fd = parse_number(name, len);
-    if (fd < 0 || fd_next(fd) != fd)
+    return fd >= 0 && fd_next(fd) == fd ? fd : -1;
+}
+static int fd_lookup(const char *name, u32 len, struct inode **out, void *ctx)
+{
+    s32 fd = parse_fd(name, len);
+    if (fd < 0)
         return -ENOENT;
     *out = synth_inode_jump(fd_target, fd_open, (void *)(s64)fd);
     return *out ? 0 : -ENOMEM;
@@ -402,8 +408,8 @@ static int fdinfo_list(u64 pos, vfs_dir_fn fn, void *arg, void *ctx)
 }
 static int fdinfo_lookup(const char *name, u32 len, struct inode **out, void *ctx)
 {
-    s32 fd = parse_number(name, len);
-    if (fd < 0 || fd_next(fd) != fd)
+    s32 fd = parse_fd(name, len);
+    if (fd < 0)
         return -ENOENT;
     *out = synth_inode_file(show_fdinfo, (void *)(s64)fd);
     return *out ? 0 : -ENOMEM;

@@ -301,30 +301,81 @@ static void add_futex_op(struct line *l, u64 op)
     add(l, "%s%s", op & 128 ? "|FUTEX_PRIVATE_FLAG" : "", op & 256 ? "|FUTEX_CLOCK_REALTIME" : "");
 }
 
-/* result: of a call that has returned, for buffers it filled; negative before that. */
-static void add_argument(struct line *l, char kind, const u64 *args, int i, s64 result)
+/* False: kind is no number's. */
+static bool add_number(struct line *l, char kind, u64 v)
 {
-    u64 v = args[i];
     switch (kind) {
     case 'd':
     case 'f':
         add(l, "%d", (int)v);
-        break;
+        return true;
     case 'F':
         add(l, (int)v == -100 ? "AT_FDCWD" : "%d", (int)v);
-        break;
+        return true;
     case 'u':
         add(l, "%u", (u32)v);
-        break;
+        return true;
     case 'l':
         add(l, "%ld", (s64)v);
-        break;
+        return true;
     case 'z':
         add(l, "%lu", v);
-        break;
+        return true;
     case 'o':
         add(l, "0%lo", v & 07777777);
-        break;
+        return true;
+    }
+    return false;
+}
+
+/* False: kind has no names. */
+static bool add_named(struct line *l, char kind, u64 v)
+{
+    switch (kind) {
+    case 'O':
+        add_open_flags(l, v);
+        return true;
+    case 'P':
+        add_bits(l, prot_bits, v, v ? NULL : "PROT_NONE");
+        return true;
+    case 'M':
+        add_bits(l, map_flags, v, NULL);
+        return true;
+    case 'K':
+        add_bits(l, clone_flags, v & ~0xffUL, NULL);
+        return true;
+    case 'D':
+        add_value(l, advice, v);
+        return true;
+    case 'S':
+        add(l, "%s", v > 0 && v <= 64 ? signal_name(v) : "?");
+        return true;
+    case 'H':
+        add_value(l, mask_hows, v);
+        return true;
+    case 'c':
+        add_value(l, clocks, v);
+        return true;
+    case 'T':
+        add_futex_op(l, v);
+        return true;
+    case 'N':
+        add_value(l, fcntl_commands, v);
+        return true;
+    case 'h':
+        add_value(l, whences, v);
+        return true;
+    }
+    return false;
+}
+
+/* result: of a call that has returned, for buffers it filled; negative before that. */
+static void add_argument(struct line *l, char kind, const u64 *args, int i, s64 result)
+{
+    u64 v = args[i];
+    if (add_number(l, kind, v) || add_named(l, kind, v))
+        return;
+    switch (kind) {
     case 's':
         add_string(l, v);
         break;
@@ -337,45 +388,12 @@ static void add_argument(struct line *l, char kind, const u64 *args, int i, s64 
     case 'V':
         add_iov(l, v, args[i + 1]);
         break;
-    case 'O':
-        add_open_flags(l, v);
-        break;
-    case 'P':
-        add_bits(l, prot_bits, v, v ? NULL : "PROT_NONE");
-        break;
-    case 'M':
-        add_bits(l, map_flags, v, NULL);
-        break;
-    case 'K':
-        add_bits(l, clone_flags, v & ~0xffUL, NULL);
-        break;
-    case 'D':
-        add_value(l, advice, v);
-        break;
-    case 'S':
-        add(l, "%s", v > 0 && v <= 64 ? signal_name(v) : "?");
-        break;
-    case 'H':
-        add_value(l, mask_hows, v);
-        break;
     case 'W':
         add_sigset(l, v);
         break;
     case 't':
     case 'q':
         add_timespec(l, v);
-        break;
-    case 'c':
-        add_value(l, clocks, v);
-        break;
-    case 'T':
-        add_futex_op(l, v);
-        break;
-    case 'N':
-        add_value(l, fcntl_commands, v);
-        break;
-    case 'h':
-        add_value(l, whences, v);
         break;
     default: /* x, p and pointers to structures */
         add(l, v || kind == 'x' ? "0x%lx" : "NULL", v);

@@ -75,7 +75,7 @@ static int start_thread(const char *name, struct start *s, const void *parent_fp
     return 0;
 }
 
-static int check_flags(u64 flags, u64 exit_signal, u64 stack)
+static int check_flags(u64 flags, u64 stack)
 {
     if ((flags & CLONE_SIGHAND && !(flags & CLONE_VM)) || (flags & CLONE_THREAD && !(flags & CLONE_SIGHAND)))
         return -EINVAL;
@@ -83,17 +83,13 @@ static int check_flags(u64 flags, u64 exit_signal, u64 stack)
         syscall_missing(56, "this machine has one process; programs cannot be started (fork)");
         return -ENOSYS;
     }
-    if (flags & ~CLONE_KNOWN || (flags & CLONE_SETTLS && 0))
-        return -EINVAL;
-    if (stack >= PROGRAM_END)
-        return -EINVAL;
-    return 0;
+    return flags & ~CLONE_KNOWN || stack >= PROGRAM_END ? -EINVAL : 0;
 }
 
 static s64 do_clone(const struct uabi_clone_args *a)
 {
     u64 stack = a->stack + a->stack_size;
-    int err = check_flags(a->flags, a->exit_signal, stack);
+    int err = check_flags(a->flags, stack);
     if (err)
         return err;
     if (a->flags & CLONE_SETTLS && a->tls >= PROGRAM_END)
