@@ -239,6 +239,11 @@ $(B)/tests/unit/arch-clock: tests/unit/arch/test_clock.c tests/unit/arch/machine
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) -Itests/unit/arch/shim -Itests/unit/arch $(HOST_TEST_CFLAGS) -fno-builtin -fno-strict-aliasing -pthread $(filter %.c,$^) -o $@
 
+UNIT_TESTS += $(B)/tests/unit/arch-acpi
+$(B)/tests/unit/arch-acpi: tests/unit/arch/test_acpi.c kernel/arch/x86_64/acpi.c $(wildcard kernel/arch/x86_64/*.h)
+	@mkdir -p $(@D)
+	$(call say,CC)$(CC) $(HOST_TEST_CFLAGS) -fno-builtin $< -o $@
+
 UNIT_TESTS += $(B)/tests/unit/net-checksum
 $(B)/tests/unit/net-checksum: tests/unit/net/test_checksum.c net/checksum.c net/checksum.h
 	@mkdir -p $(@D)

@@ -25,6 +25,7 @@ struct mp_config {
 #define ENTRY_CPU    0 /* 20 bytes: type, apic id, version, flags ... */
 #define ENTRY_IOAPIC 2 /* 8 bytes: type, id, version, flags, address */
 #define FLAG_ENABLED 1
+#define CONFIG_MAX   0x10000UL /* bytes: its length has 16 bits */
 
 static const struct mp_floating *find_in(u64 start, u64 end)
 {
@@ -56,7 +57,7 @@ static const struct mp_floating *find(void)
 bool mptable_parse(struct platform *p)
 {
     const struct mp_floating *f = find();
-    if (!f || !f->config)
+    if (!f || !f->config || f->config > DIRECT_MAP_BOOT_END - CONFIG_MAX)
         return false;
     const struct mp_config *c = direct_ptr(f->config);
     if (memcmp(c->signature, "PCMP", 4))
