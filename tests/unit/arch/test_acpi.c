@@ -102,8 +102,8 @@ int main(void)
 
     write_tables();
     bool found = acpi_parse(&p);
-    failed |= result("good", found && cpu_number == 2 && apic_ids[0] == 3 && apic_ids[1] == 9 && ioapics == 1 &&
-                                 p.pm1a_control == 0x604 && p.s5_type == 5);
+    failed |= result("good", found && cpu_number == 2 && apic_ids[0] == 3 && apic_ids[1] == 9 &&
+                                 ioapics == 1 && p.pm1a_control == 0x604 && p.s5_type == 5);
 
     static const u32 lengths[] = {XSDT, MADT, FADT, DSDT};
     for (u32 i = 0; i < ARRAY_LEN(lengths); i++) {
