@@ -1,6 +1,7 @@
 #include "java-launcher/host/image.h"
 #include "java-launcher/host/cmdline.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -34,6 +35,16 @@ bool image_looks_like(const char *path)
     return yes;
 }
 
+/* As the option would have taken it. */
+static uint64_t number(const struct image *im, const char *value, uint64_t least, uint64_t most)
+{
+    char *end;
+    uint64_t n = strtoull(value, &end, 10);
+    if (!isdigit((unsigned char)*value) || *end || n < least || n > most)
+        die("%s is damaged: build it again", im->path);
+    return n;
+}
+
 static void take(struct image *im, const char *key, char *value)
 {
     cmdline_decode(value);
@@ -48,9 +59,9 @@ static void take(struct image *im, const char *key, char *value)
     else if (!strcmp(key, "env"))
         vec_add(&im->env, value);
     else if (!strcmp(key, "memory"))
-        im->memory = strtoull(value, NULL, 10);
+        im->memory = number(im, value, LEAST_MEMORY, INT64_MAX);
     else if (!strcmp(key, "cpus"))
-        im->cpus = (unsigned)strtoul(value, NULL, 10);
+        im->cpus = (unsigned)number(im, value, 1, MAX_CPUS);
     else if (!strcmp(key, "name"))
         im->name = value;
     else if (!strcmp(key, "workdir"))

@@ -29,7 +29,7 @@ enum {
     OPT_IDLE_POLL,
 };
 
-enum { MAX_CPUS = 32, LEAST_MEMORY = 16 << 20, MAX_IDLE_POLL = 1000000 };
+enum { MAX_IDLE_POLL = 1000000 };
 
 static const struct option long_options[] = {
     {"memory", required_argument, NULL, 'm'},

@@ -8,6 +8,9 @@
 
 #define MOKA_VERSION "0.1"
 
+/* What -c and -m take; bytes. */
+enum { MAX_CPUS = 32, LEAST_MEMORY = 16 << 20 };
+
 enum command { CMD_RUN, CMD_BUILD };
 enum accel { ACCEL_AUTO, ACCEL_KVM, ACCEL_TCG };
 
