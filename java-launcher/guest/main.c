@@ -15,6 +15,7 @@
  * business.
  */
 #include "java-launcher/guest/conf.h"
+#include "java-launcher/guest/missing.h"
 #include "java-launcher/guest/options.h"
 #include "java-launcher/guest/show.h"
 
@@ -317,10 +318,16 @@ static void *run_java(void *arg)
         l->status = !main_class;
     }
     l->status |= (*env)->ExceptionCheck(env);
+    const char *missing = missing_module(env, l->conf.libjvm);
     /* Detaching hands a pending exception to the thread's uncaught exception handler, which prints the trace.
      */
     if ((*vm)->DetachCurrentThread(vm) != JNI_OK)
         l->status = 1;
+    if (missing)
+        fprintf(
+            stderr,
+            "moka: the image's Java runtime lacks the module %s, which nothing names; --modules %s adds it\n",
+            missing, missing);
     (*vm)->DestroyJavaVM(
         vm); /* returns when the last non-daemon thread has ended and the shutdown hooks have run */
     return NULL;
