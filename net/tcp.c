@@ -357,6 +357,24 @@ static int tcp_accept_op(struct socket *base, u32 flags, struct socket **out)
     return err;
 }
 
+/* s has no control block any more; its address is again what bind() has given. 0, or why it is nobody's.
+ * core held. */
+static int rebind(struct inet_socket *s)
+{
+    ip_addr_t any = {0}, ip;
+    u16 port = s->local_port;
+    if (s->base.family == AF_INET6)
+        ip_addr_set_any(true, &any);
+    ip = s->bound_address ? s->local : any;
+    s->state = S_FRESH;
+    s->local = ip;
+    s->remote = any;
+    s->local_port = s->remote_port = 0;
+    int err = s->bound_port ? bind_locked(s, &ip, port) : 0;
+    s->bound_port &= !err;
+    return err;
+}
+
 /* The first call that sees how a connection attempt ended tells, and makes a failed socket fresh again. */
 static int connect_outcome(struct inet_socket *s)
 {
@@ -365,9 +383,8 @@ static int connect_outcome(struct inet_socket *s)
         return 0;
     int err = inet_take_error(s);
     if (s->state == S_CLOSED && !s->tcp) {
-        s->state = S_FRESH;
         s->peer_end = s->send_shut = false;
-        s->local_port = 0;
+        rebind(s);
     }
     return err ? err : -ECONNABORTED;
 }
@@ -382,16 +399,17 @@ static int connect_start(struct inet_socket *s, ip_addr_t *ip, u16 port)
     if (err)
         return err;
     tcp_apply_options(s);
-    if (ip_addr_isany(&s->tcp->local_ip))
+    if (ip_addr_isany(&s->tcp->local_ip) && s->bound_address && IP_IS_V6(&s->local) == IP_IS_V6(ip))
+        ip_addr_copy(s->tcp->local_ip, s->local);
+    else if (ip_addr_isany(&s->tcp->local_ip))
         ip_addr_set_any(IP_IS_V6(ip), &s->tcp->local_ip);
     s->state = S_CONNECTING;
     s->connect_told = false;
     err = inet_errno(tcp_connect(s->tcp, ip, port, on_connected));
     if (err) {
-        s->state = S_FRESH;
         s->connect_told = true;
         tcp_abort(detach(s));
-        s->local_port = 0;
+        rebind(s);
         return err;
     }
     keep_names(s);
@@ -453,11 +471,7 @@ static void drop_backlog(struct inet_socket *s)
 /* As lwIP's and ours goes, so does its address, but what bind() has given. core held. */
 static int renew_locked(struct inet_socket *s)
 {
-    bool listening = s->state == S_LISTENING, v6 = s->base.family == AF_INET6;
-    ip_addr_t any = {0}, ip = s->local;
-    u16 port = s->local_port;
-    if (v6)
-        ip_addr_set_any(true, &any);
+    bool listening = s->state == S_LISTENING;
     if (s->state == S_ESTABLISHED || s->state == S_CONNECTING)
         __atomic_store_n(&s->error, ECONNRESET, __ATOMIC_RELAXED);
     struct tcp_pcb *pcb = detach(s);
@@ -468,16 +482,10 @@ static int renew_locked(struct inet_socket *s)
     drop_backlog(s);
     inet_drop_inbox(s);
     direct_leave(s);
-    s->state = S_FRESH;
     s->connect_told = true;
     s->peer_end = s->send_shut = s->receive_shut = false;
-    s->local_port = s->remote_port = 0;
-    s->remote = any;
     s->renewed++;
-    if (!s->bound_address)
-        ip = any;
-    s->local = ip;
-    return s->bound_port ? bind_locked(s, &ip, port) : 0;
+    return rebind(s);
 }
 
 /* connect(2), AF_UNSPEC: s is as socket() and bind() made it, but for its options; the peer is told by a
@@ -730,8 +738,7 @@ static int shutdown_locked(struct inet_socket *s, bool receive, bool send)
     if (s->state == S_LISTENING) {
         tcp_close(detach(s));
         drop_backlog(s);
-        s->state = S_FRESH;
-        s->local_port = 0;
+        rebind(s);
         return 0;
     }
     channel_drain(s);

@@ -188,6 +188,67 @@ CASE(again_bound)
     close(l);
 }
 
+/* Where the next connection of s, which it accepts at l, comes from. */
+static void show_source(int s, int l, const struct sockaddr_in *to, const struct sockaddr_in *mine)
+{
+    struct sockaddr_in from = {0};
+    socklen_t len = sizeof(from);
+    OK(connect(s, (void *)to, sizeof(*to)));
+    int p = accept(l, (void *)&from, &len);
+    say("from %s, port %s", inet_ntoa(from.sin_addr),
+        from.sin_port == mine->sin_port ? "the same" : "another");
+    close(p);
+    settle_ms(5);
+}
+
+/* An address without a port stays, too; and both do when nobody listened. */
+CASE(again_address)
+{
+    struct sockaddr_in a, mine = loopback(0), closed;
+    socklen_t len = sizeof(mine);
+    int l = listener_at(&a), s = socket(AF_INET, SOCK_STREAM, 0);
+    close(listener_at(&closed));
+    mine.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 5);
+    OK(bind(s, (void *)&mine, len));
+    OK(getsockname(s, (void *)&mine, &len));
+    show_source(s, l, &a, &mine);
+    OK(disconnect(s));
+    mine.sin_port = 0;
+    show_source(s, l, &a, &mine);
+    OK(disconnect(s));
+    show_source(s, l, &a, &mine);
+    close(s);
+    /* Refused. */
+    s = socket(AF_INET, SOCK_STREAM, 0);
+    OK(connect(s, (void *)&closed, sizeof(closed)));
+    OK(connect(s, (void *)&closed, sizeof(closed)));
+    show_source(s, l, &a, &mine);
+    OK(disconnect(s));
+    OK(connect(s, (void *)&closed, sizeof(closed)));
+    show_pending("refused", s);
+    close(s);
+    for (int port = 0; port < 2; port++) {
+        say("-- bound to %s", port ? "an address and a port" : "an address");
+        s = socket(AF_INET, SOCK_STREAM, 0);
+        mine = loopback(0);
+        mine.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 5);
+        if (port) {
+            int t = socket(AF_INET, SOCK_STREAM, 0);
+            OK(bind(t, (void *)&mine, len));
+            getsockname(t, (void *)&mine, &len);
+            close(t);
+        }
+        OK(bind(s, (void *)&mine, len));
+        for (int i = 0; i < 2; i++)
+            OK(connect(s, (void *)&closed, sizeof(closed)));
+        if (port)
+            show_names(s, &mine);
+        show_source(s, l, &a, &mine);
+        close(s);
+    }
+    close(l);
+}
+
 CASE(again_listener)
 {
     struct sockaddr_in a, mine;
@@ -216,6 +277,35 @@ CASE(again_listener)
     close(c);
     close(p);
     close(m);
+    close(l);
+}
+
+/* shutdown(2) of a listener ends that, no more. */
+CASE(again_listener_shut)
+{
+    struct sockaddr_in mine = loopback(0);
+    socklen_t len = sizeof(mine);
+    int t = socket(AF_INET, SOCK_STREAM, 0), l = socket(AF_INET, SOCK_STREAM, 0), c;
+    OK(bind(t, (void *)&mine, len)); /* to find a port */
+    getsockname(t, (void *)&mine, &len);
+    close(t);
+    OK(bind(l, (void *)&mine, len));
+    for (int i = 0; i < 2; i++) {
+        OK(listen(l, 5));
+        c = socket(AF_INET, SOCK_STREAM, 0);
+        OK(connect(c, (void *)&mine, sizeof(mine)));
+        close(c);
+        OK(shutdown(l, i ? SHUT_RDWR : SHUT_RD));
+        show_poll("shut", l);
+        show_names(l, &mine);
+        OK(accept(l, NULL, NULL));
+        c = socket(AF_INET, SOCK_STREAM, 0);
+        OK(connect(c, (void *)&mine, sizeof(mine)));
+        close(c);
+        t = socket(AF_INET, SOCK_STREAM, 0);
+        OK(bind(t, (void *)&mine, len));
+        close(t);
+    }
     close(l);
 }
 
