@@ -103,6 +103,7 @@ static struct {
     struct virtio_device *dev; /* NULL: there is no console */
     struct port ports[PORT_COUNT];
     struct event event; /* for the driver's thread */
+    bool closing;       /* atomic: shutdown() wants the queues for itself */
 
     /* The driver's thread's. */
     struct vq *control_rx, *control_tx;
@@ -218,6 +219,8 @@ static size_t tx_fill(struct port *p, const u8 *data, size_t n)
  * send. -EPIPE, -EIO or the length. */
 static ssize_t tx_try(struct port *p, const u8 *data, size_t n)
 {
+    while (unlikely(__atomic_load_n(&console.closing, __ATOMIC_RELAXED))) /* the machine is about to go */
+        sched_sleep(clock_monotonic_ns() + NSEC_PER_MSEC, 0);
     mutex_lock(&p->lock);
     ssize_t sent = 0;
     do {
@@ -229,9 +232,13 @@ static ssize_t tx_try(struct port *p, const u8 *data, size_t n)
         if (tx_room(p) >= MIN(n, TX_ATOMIC))
             sent += tx_fill(p, data + sent, n - sent);
     } while (sent < n && !vq_irq_on(p->tx));
-    if (sent == n)
+    bool others = sent == n && waitq_busy(&p->waitq);
+    if (sent == n && !others)
         vq_irq_off(p->tx);
     mutex_unlock(&p->lock);
+    /* What they wait for may have been taken back here: then its interrupt is nobody's. */
+    if (unlikely(others))
+        waitq_wake_all(&p->waitq, 0);
     return sent;
 }
 
@@ -310,6 +317,7 @@ static void drain(struct port *p)
         sched_sleep(SLEEP_FOREVER, 0);
     }
     waitq_leave(&p->waitq, &w);
+    waitq_wake_all(&p->waitq, 0); /* as in tx_try() */
 }
 
 void console_drain(void)
@@ -605,11 +613,12 @@ static void write_polled(u32 nr, const void *data, size_t n)
     poll_empty(p, deadline);
 }
 
-/* The ports' locks are held for moments only. If one is not let go all the same, better a status that may be
- * lost than a machine that stays. */
+/* The ports' locks are held for moments only, once nobody queues for them any more. If one is not let go all
+ * the same, better a status that may be lost than a machine that stays. */
 static void keep_others_out(void)
 {
     u64 deadline = clock_monotonic_ns() + SEIZE_TIMEOUT_NS;
+    __atomic_store_n(&console.closing, true, __ATOMIC_RELAXED);
     for (u32 nr = PORT_STDOUT; nr <= PORT_CONTROL; nr++)
         while (!mutex_trylock(&console.ports[nr].lock) && clock_monotonic_ns() < deadline)
             sched_sleep(clock_monotonic_ns() + NSEC_PER_MSEC, 0);

@@ -29,8 +29,21 @@ struct host {
     pthread_mutex_t lock;
     pthread_cond_t woken;
     bool permit;
+    struct host *next; /* in retired */
 };
 static __thread struct host *self;
+
+/* The calling thread ends. Its struct stays, as the kernel's do: who wakes it late still uses it. */
+static struct host *retired; /* atomic */
+static void host_retire(void)
+{
+    if (!self)
+        return;
+    self->next = __atomic_load_n(&retired, __ATOMIC_RELAXED);
+    while (
+        !__atomic_compare_exchange_n(&retired, &self->next, self, true, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+        ;
+}
 
 static struct thread *host_thread(void)
 {

@@ -80,7 +80,7 @@ static void *reader_main(void *arg)
         }
     }
     free(mem);
-    free(self);
+    host_retire();
     return NULL;
 }
 
@@ -213,7 +213,7 @@ static void *writer_main(void *arg)
         at += sent;
     }
     free(buf);
-    free(self);
+    host_retire();
     return NULL;
 }
 
@@ -226,37 +226,58 @@ static void *input_main(void *arg)
         for (ssize_t k = 0; k < n; k++, at++)
             assert(buf[k] == stream_byte(PORT_STDIN, at) || console.dev->failed);
     assert(n == 0 && (at == STREAM_BYTES || is_hostile(device_of(console.dev))));
-    free(self);
+    host_retire();
     return NULL;
 }
 
-/* Writes on while the machine is shut down. */
+/* Write on, much and little at a time, while the machine is shut down. */
 static void *late_main(void *arg)
 {
+    static const u8 bytes[3000];
     while (!__atomic_load_n(&late_end, __ATOMIC_RELAXED))
-        console_write(PORT_STDERR, "late", 4);
-    free(self);
+        console_write(PORT_STDERR, bytes, (u64)arg);
+    host_retire();
     return NULL;
 }
 
-/* The exit line comes through whole whatever other threads do, each of many times. */
+static void shut_down_once(void)
+{
+    memset(control_text, 0, sizeof(control_text));
+    taken[PORT_CONTROL] = 0;
+    shutdown_begin();
+    shutdown_report(42);
+    assert(errors == 0 && !strcmp(control_text, "exit 42\n"));
+    /* A machine would be gone now. */
+    __atomic_store_n(&console.closing, false, __ATOMIC_RELAXED);
+    for (u32 nr = PORT_STDOUT; nr <= PORT_CONTROL; nr++) {
+        mutex_unlock(&console.ports[nr].lock);
+        waitq_wake_all(&console.ports[nr].waitq, 0);
+    }
+}
+
+/* The exit line comes through whole whatever other threads do, each of many times, and no writer sleeps for
+ * ever for what another one took back. */
 static void shut_down(void)
 {
-    pthread_t late;
-    pthread_create(&late, NULL, late_main, NULL);
-    for (u32 i = 0; i < 300; i++) {
-        memset(control_text, 0, sizeof(control_text));
-        taken[PORT_CONTROL] = 0;
-        if (i % 2) /* in the midst of it, too */
-            console_drain();
-        shutdown_begin();
-        shutdown_report(42);
-        assert(errors == 0 && !strcmp(control_text, "exit 42\n"));
-        for (u32 nr = PORT_STDOUT; nr <= PORT_CONTROL; nr++) /* a machine would be gone now */
-            mutex_unlock(&console.ports[nr].lock);
-    }
+    pthread_t late[3];
+    for (u32 i = 0; i < ARRAY_LEN(late); i++)
+        pthread_create(&late[i], NULL, late_main, (void *)(u64[]){4, 3000, 700}[i]);
+    for (u32 i = 0; i < 300; i++)
+        shut_down_once();
     __atomic_store_n(&late_end, true, __ATOMIC_RELAXED);
-    pthread_join(late, NULL);
+    for (u32 i = 0; i < ARRAY_LEN(late); i++)
+        pthread_join(late[i], NULL);
+}
+
+/* The same after all output was waited for: as a machine ends in order, when nobody writes any more. */
+static void drain_and_shut_down(void)
+{
+    static const u8 bytes[3000];
+    for (u32 i = 0; i < 100; i++) {
+        console_write(PORT_STDERR, bytes, 1 + i * 29);
+        console_drain();
+        shut_down_once();
+    }
 }
 
 static void run_streams(void)
@@ -280,6 +301,7 @@ static void test_console(void)
     run_streams();
     assert(console_readable(PORT_STDIN) == ~0UL && errors == 0);
     shut_down();
+    drain_and_shut_down();
     assert(taken[PORT_STDOUT] == STREAM_BYTES && taken[PORT_STDERR] >= STREAM_BYTES);
     printf("ok console driver: three streams and the exit line\n");
 

@@ -254,7 +254,7 @@ static void *flusher_main(void *arg)
     while (__atomic_load_n(&flushing, __ATOMIC_RELAXED))
         for (u32 i = 0; i < net_get(0)->pairs; i++)
             net_reclaim(net_get(0), i);
-    free(self);
+    host_retire();
     return NULL;
 }
 
@@ -273,7 +273,7 @@ static void *sender_main(void *arg)
         if (err)
             break;
     }
-    free(self);
+    host_retire();
     return NULL;
 }
 
@@ -318,7 +318,7 @@ static void *idler_main(void *arg)
         if (looks % 7 == 0)
             usleep(1);
     }
-    free(self);
+    host_retire();
     return (void *)looks;
 }
 
