@@ -20,6 +20,9 @@ GUESTS = ("linux", "moka")
 # Under TCG each step of a `rep movsb` costs an instruction a byte: without these two flags nobody prefers it.
 CPU = "max,-erms,-fsrm"
 
+# Ended from outside (timeout(1)), a benchmark ends its VMs, too: they are sessions of their own.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+
 if not (BUILD / "benchmarks/count.so").exists():
     sys.exit("the benchmarks are not built: run `make bench-built` first")
 
