@@ -41,6 +41,7 @@
 #define LEVEL_IP   0
 #define LEVEL_TCP  6
 #define LEVEL_UDP  17
+#define UDP_GRO    104 /* at LEVEL_UDP: an option, and what a control message says */
 #define LEVEL_IPV6 41
 
 #define LOOPBACK_MTU 65536u

@@ -89,7 +89,7 @@ static const struct option {
     {LEVEL_TCP, 30, BIT, BOTH, 0, 0, 1},             /* TCP_FASTOPEN_CONNECT */
     {LEVEL_TCP, 34, BIT, BOTH, 0, 0, 1},             /* TCP_FASTOPEN_NO_COOKIE */
     {LEVEL_UDP, 103, RANGE, BOTH, 0, 0, 0xffff},     /* UDP_SEGMENT */
-    {LEVEL_UDP, 104, FLAG, BOTH, 0, 0, 1},           /* UDP_GRO */
+    {LEVEL_UDP, UDP_GRO, FLAG, BOTH, 0, 0, 1},
 };
 _Static_assert(ARRAY_LEN(option_table) <= INET_OPTIONS, "room for the options");
 
@@ -305,8 +305,8 @@ static int set_number(struct inet_socket *s, int i, s32 number)
         return err;
     s->options[i] = number;
     if (!number && ((o->level == LEVEL_IP && o->number == 11) || (o->level == LEVEL_IPV6 && o->number == 25)))
-        error_queue_drop(s);                       /* IP_RECVERR, IPV6_RECVERR */
-    if (o->level == LEVEL_UDP && o->number == 104) /* UDP_GRO */
+        error_queue_drop(s); /* IP_RECVERR, IPV6_RECVERR */
+    if (o->level == LEVEL_UDP && o->number == UDP_GRO)
         __atomic_store_n(&s->joins, number, __ATOMIC_RELAXED);
     if (o->kind == UNSENT) {
         __atomic_store_n(&s->base.unsent_low, number, __ATOMIC_RELAXED);

@@ -494,7 +494,7 @@ static void tell(const struct inet_socket *s, struct socket_message *m, const st
     if (inet_stamps(s))
         socket_put_time(&s->base, m->reply, a->when_ns);
     if (joined)
-        socket_control_put(m->reply, LEVEL_UDP, 104, &joined, sizeof(joined));
+        socket_control_put(m->reply, LEVEL_UDP, UDP_GRO, &joined, sizeof(joined));
     if (s->base.family == AF_INET6)
         tell_v6(s, m->reply, a);
     if (IP_IS_V4(&a->to))

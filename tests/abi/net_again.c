@@ -18,14 +18,6 @@ static void show_names(int fd, const struct sockaddr_in *was)
     OK(getpeername(fd, (void *)&a, &len));
 }
 
-static void show_pending(const char *what, int fd)
-{
-    int error = -1;
-    socklen_t len = sizeof(error);
-    getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len);
-    say("%s: error %s", what, errname(error));
-}
-
 static int disconnect(int fd)
 {
     struct sockaddr none = {.sa_family = AF_UNSPEC};
@@ -34,10 +26,8 @@ static int disconnect(int fd)
 
 static int listener_at(struct sockaddr_in *a)
 {
-    socklen_t len = sizeof(*a);
-    int l = socket(AF_INET, SOCK_STREAM, 0);
-    *a = loopback(0);
-    if (bind(l, (void *)a, len) || listen(l, 5) || getsockname(l, (void *)a, &len))
+    int l;
+    if (!tcp_listen(&l, a))
         say("no listener: %s", errname(errno));
     return l;
 }
@@ -50,7 +40,7 @@ CASE(again_fresh)
     OK(connect(s, &none, 2));
     OK(disconnect(s));
     show_poll("fresh", s);
-    show_pending("fresh", s);
+    show_so_error("fresh", s);
     show_names(s, NULL);
     struct sockaddr_in a;
     int l = listener_at(&a);
@@ -70,7 +60,7 @@ CASE(again_connected)
         say("-- %d", i);
         OK(connect(s, i == 1 ? (void *)&b : (void *)&a, sizeof(a)));
         CHECK((p = accept(i == 1 ? m : l, NULL, NULL)) >= 0);
-        show_pending("connected", s);
+        show_so_error("connected", s);
         VALUE(send(s, "there", 5, 0));
         VALUE(recv(p, text, 64, 0));
         VALUE(send(p, "back", 4, 0));
@@ -95,7 +85,7 @@ CASE(again_connected)
             VALUE(recv(s, text, 64, MSG_DONTWAIT));
             VALUE(send(s, "x", 1, MSG_NOSIGNAL));
         }
-        show_pending("new again", s);
+        show_so_error("new again", s);
         VALUE(recv(s, text, 64, MSG_DONTWAIT));
         VALUE(send(s, "x", 1, MSG_NOSIGNAL));
         close(p);
@@ -117,7 +107,7 @@ CASE(again_connected)
     close(p);
     VALUE(recv(s, bytes, 3, MSG_WAITALL));
     OK(disconnect(s));
-    show_pending("after both ends", s);
+    show_so_error("after both ends", s);
     OK(connect(s, (void *)&a, sizeof(a)));
     close(s);
     close(l);
@@ -151,7 +141,7 @@ CASE(again_v6)
         OK(getsockname(s, (void *)&b, &len));
         say("%s", inet_ntop(AF_INET6, &b.sin6_addr, address, sizeof(address)));
         VALUE(recv(p, text, 8, 0));
-        show_pending("new again", s);
+        show_so_error("new again", s);
         close(p);
     }
     close(l);
@@ -225,7 +215,7 @@ CASE(again_address)
     show_source(s, l, &a, &mine);
     OK(disconnect(s));
     OK(connect(s, (void *)&closed, sizeof(closed)));
-    show_pending("refused", s);
+    show_so_error("refused", s);
     close(s);
     for (int port = 0; port < 2; port++) {
         say("-- bound to %s", port ? "an address and a port" : "an address");
@@ -257,7 +247,7 @@ CASE(again_listener)
     OK(connect(c, (void *)&mine, sizeof(mine)));
     OK(disconnect(l));
     settle_ms(5);
-    show_pending("was a listener", l);
+    show_so_error("was a listener", l);
     show_poll("was a listener", l);
     OK(accept(l, NULL, NULL));
     VALUE(recv(c, text, 8, 0)); /* nobody had accepted it */
@@ -266,7 +256,7 @@ CASE(again_listener)
     OK(connect(c, (void *)&mine, sizeof(mine)));
     close(c);
     OK(connect(l, (void *)&a, sizeof(a)));
-    show_pending("connected", l);
+    show_so_error("connected", l);
     int p = accept(m, NULL, NULL);
     VALUE(send(l, "abc", 3, 0));
     VALUE(recv(p, text, 8, 0));
@@ -337,7 +327,7 @@ CASE(again_waiters)
         pthread_join(polls, &result);
         say("poll %lx", (long)result);
         close(p);
-        show_pending("new again", s);
+        show_so_error("new again", s);
         OK(connect(s, (void *)&a, sizeof(a)));
         p = accept(l, NULL, NULL);
         pthread_t receives = start(run_receive, &s);
@@ -345,7 +335,7 @@ CASE(again_waiters)
         OK(disconnect(s));
         pthread_join(receives, &result);
         say("recv %s", (long)result > 0 ? "something" : errname(-(long)result));
-        show_pending("new again", s);
+        show_so_error("new again", s);
         close(p);
     }
     close(l);

@@ -4,14 +4,6 @@
 #include <arpa/inet.h>
 #include <linux/errqueue.h>
 
-static void show_so_error(const char *what, int fd)
-{
-    int error = -1;
-    socklen_t len = sizeof(error);
-    getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len);
-    say("%s: error %s", what, errname(error));
-}
-
 static void show_queue(int fd)
 {
     char text[64];
