@@ -210,6 +210,25 @@ bool inet_bindable(const struct inet_socket *s, ip_addr_t *ip)
     return true;
 }
 
+int inet_bind(struct inet_socket *s, const struct socket_address *a,
+              int (*bind_locked)(struct inet_socket *s, ip_addr_t *ip, u16 port))
+{
+    ip_addr_t ip;
+    u16 port;
+    int err = inet_address(s, a, &ip, &port);
+    if (err)
+        return err == -ENETUNREACH ? -EINVAL : err;
+    core_enter();
+    bool anywhere = ip_addr_isany(&ip);
+    err = bind_locked(s, &ip, port);
+    if (!err) {
+        s->bound_port = port;
+        s->bound_address = !anywhere;
+    }
+    core_leave();
+    return err;
+}
+
 u32 inet_mtu(const ip_addr_t *to)
 {
     struct netif *device = netif_device();

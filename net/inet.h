@@ -132,8 +132,8 @@ err_t inet_arrived(struct inet_socket *s, struct pbuf *p);
 struct packet *inet_first(struct inet_socket *s);
 void inet_wake(struct inet_socket *s, u32 events);
 
-/* The program's address as lwIP's. for_bind: AF_UNSPEC means AF_INET. 0, -EINVAL, -EAFNOSUPPORT,
- * -ENETUNREACH. */
+/* The program's address as lwIP's. AF_UNSPEC with the wildcard address means AF_INET. 0, -EINVAL,
+ * -EAFNOSUPPORT, -ENETUNREACH. */
 int inet_address(const struct inet_socket *s, const struct socket_address *a, ip_addr_t *ip, u16 *port);
 void inet_to_linux(const struct inet_socket *s, const ip_addr_t *ip, u16 port, struct socket_address *out);
 /* The type of control block s needs for an address. */
@@ -141,6 +141,12 @@ u8 inet_pcb_type(const struct inet_socket *s);
 /* The address to bind to for ip: the wildcard of s's kind, or a copy; false when it is not ours. core held.
  */
 bool inet_bindable(const struct inet_socket *s, ip_addr_t *ip);
+
+/* bind(2): reads the address and notes what s is bound to; bind_locked, called with the core held, takes the
+ * port (0: any). Enters the core itself, may sleep. 0 or bind_locked's error; -EINVAL, -EAFNOSUPPORT for the
+ * address. */
+int inet_bind(struct inet_socket *s, const struct socket_address *a,
+              int (*bind_locked)(struct inet_socket *s, ip_addr_t *ip, u16 port));
 /* Is it an address of this machine? core held. */
 bool inet_ours(const ip_addr_t *ip);
 /* An interface by name (at most 16 bytes count), or NULL; the name of one. core held. */

@@ -270,21 +270,7 @@ static int bind_locked(struct inet_socket *s, ip_addr_t *ip, u16 port)
 
 static int tcp_bind_op(struct socket *base, const struct socket_address *a)
 {
-    struct inet_socket *s = inet_of(base);
-    ip_addr_t ip;
-    u16 port;
-    int err = inet_address(s, a, &ip, &port);
-    if (err)
-        return err == -ENETUNREACH ? -EINVAL : err;
-    core_enter();
-    bool any = ip_addr_isany(&ip);
-    err = bind_locked(s, &ip, port);
-    if (!err) {
-        s->bound_port = port;
-        s->bound_address = !any;
-    }
-    core_leave();
-    return err;
+    return inet_bind(inet_of(base), a, bind_locked);
 }
 
 static int listen_locked(struct inet_socket *s, int backlog)

@@ -125,21 +125,7 @@ static int bind_any(struct inet_socket *s)
 
 static int udp_bind_op(struct socket *base, const struct socket_address *a)
 {
-    struct inet_socket *s = inet_of(base);
-    ip_addr_t ip;
-    u16 port;
-    int err = inet_address(s, a, &ip, &port);
-    if (err)
-        return err == -ENETUNREACH ? -EINVAL : err;
-    core_enter();
-    bool anywhere = ip_addr_isany(&ip);
-    err = bind_locked(s, &ip, port);
-    if (!err) {
-        s->bound_port = port;
-        s->bound_address = !anywhere;
-    }
-    core_leave();
-    return err;
+    return inet_bind(inet_of(base), a, bind_locked);
 }
 
 static void prepare_target(ip_addr_t *ip)
