@@ -154,6 +154,7 @@ static int link_or_copy(const char *from, const char *to)
     struct stat st;
     if (stat(from, &st) < 0)
         return -errno;
+    unlink(to);
     if (link(from, to) == 0)
         return 0;
     return copy_file(from, to, st.st_mode & 0777);
@@ -178,6 +179,7 @@ static int keep_link(const char *from, const char *to)
     if (n < 0)
         return -errno;
     target[n] = 0;
+    unlink(to); /* as copy_file does; a directory stays, and is an error */
     return symlink(target, to) < 0 ? -errno : 0;
 }
 

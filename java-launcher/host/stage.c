@@ -52,6 +52,9 @@ void stage_init(struct stage *s, const char *root)
     chmod(stage_path(s, "/tmp"), 01777);
     make_dirs(stage_path(s, "/root"));
     make_dirs(stage_path(s, "/var/tmp"));
+    make_dirs(stage_path(s, "/run"));
+    stage_link(s, "../run", "/var/run");
+    make_dirs(stage_path(s, "/var/log"));
     for (int i = 0; i < 4; i++) {
         struct stat st;
         char *host = fmt("/%s", merged[i]);
@@ -64,12 +67,25 @@ void stage_init(struct stage *s, const char *root)
     stage_etc(s);
 }
 
+/* Dies if a link that was copied before would lead a copy to DIR, or to what is to be made there, out of the
+ * stage into this machine's files. */
+static void check_inside(const struct stage *s, const char *dir, const char *guest)
+{
+    char top[PATH_MAX], real[PATH_MAX];
+    char *p = xstrdup(dir);
+    while (!realpath(p, real))
+        p = path_dir(p);
+    if (!realpath(s->root, top) || !starts_with(fmt("%s/", real), fmt("%s/", top)))
+        die("cannot put %s into the image: a link on its way leads out of the image", guest);
+}
+
 void stage_copy(struct stage *s, const char *host, const char *guest)
 {
     struct stat st;
     char *to = stage_path(s, guest);
     int err = stat(host, &st) < 0 ? -errno : 0;
     if (!err) {
+        check_inside(s, path_dir(to), guest);
         make_dirs(path_dir(to));
         err = S_ISDIR(st.st_mode) ? copy_tree(host, to, false) : copy_file(host, to, st.st_mode & 0777);
     }

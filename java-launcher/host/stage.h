@@ -20,7 +20,7 @@ struct stage {
     struct strvec staged;                   /* guest paths of libraries already there */
 };
 
-/* A new stage in the empty directory ROOT: /tmp, /etc basics and the links of a merged /usr. */
+/* A new stage in the empty directory ROOT: /tmp, /run, /var, /etc basics and the links of a merged /usr. */
 void stage_init(struct stage *s, const char *root);
 /* Host path of guest path GUEST. */
 char *stage_path(const struct stage *s, const char *guest);
