@@ -18,23 +18,26 @@
 #include "net/delack.h"
 #include "net/flow.h"
 #include "net/hold.h"
+#include "net/lease.h"
 #include "net/member.h"
 #include "net/net.h"
 #include "net/recovery.h"
+#include "net/resolver.h"
 #include "net/transmit.h"
 
 #define TCP_TICK_NS   (TCP_TMR_INTERVAL * NSEC_PER_MSEC)
 #define SECOND        NSEC_PER_SEC
 #define TRAFFIC_TAIL  (20 * SECOND) /* how long the slow timers run after the last frame */
 #define TIME_WAIT_MAX 1024u
-#define TENTHS        10 /* IGMP's and MLD's ticks in a second */
+#define CATCH_UP      (30 * 60u) /* seconds */
+#define TENTHS        10         /* IGMP's and MLD's ticks in a second */
 
 static struct mutex core;
 static struct event work;
 
 /* Guarded by core. */
 static u64 tcp_tick_ns = SLEEP_FOREVER; /* next; SLEEP_FOREVER: TCP needs no timer */
-static u64 slow_tick_ns = SLEEP_FOREVER;
+static u64 slow_tick_ns = SLEEP_FOREVER, slow_ticked_ns;
 static u64 last_traffic_ns;
 
 /* ---- what lwIP asks for ---- */
@@ -120,10 +123,19 @@ void core_kick(void)
 
 /* ---- the worker ---- */
 
-static void slow_tick(void)
+/*
+ * No tick comes while nothing is said, but what neighbours, routers and addresses were told to be good for
+ * passes all the same: that time is made up for. After CATCH_UP seconds, all neighbours are forgotten anyway,
+ * and routers advertise more often.
+ */
+static void slow_tick(u64 now)
 {
-    etharp_tmr();
-    nd6_tmr();
+    u64 seconds = MAX((now - slow_ticked_ns) / SECOND, 1u);
+    slow_ticked_ns = now;
+    for (u64 i = MIN(seconds, CATCH_UP); i--;) {
+        etharp_tmr();
+        nd6_tmr();
+    }
     ip_reass_tmr();
     ip6_reass_tmr();
     for (u32 i = 0; i < TENTHS; i++) {
@@ -158,10 +170,10 @@ static u64 run_timers(void)
         tcp_tick_ns = tcp_active_pcbs || tcp_tw_pcbs ? MAX(tcp_tick_ns + TCP_TICK_NS, now) : SLEEP_FOREVER;
     }
     if (now >= slow_tick_ns) {
-        slow_tick();
+        slow_tick(now);
         slow_tick_ns = now - last_traffic_ns < TRAFFIC_TAIL ? now + SECOND : SLEEP_FOREVER;
     }
-    u64 device = netif_tick(now), tcp = MIN(MIN(delack_tick(now), recovery_tick(now)), defer_tick(now));
+    u64 device = lease_tick(now), tcp = MIN(MIN(delack_tick(now), recovery_tick(now)), defer_tick(now));
     return MIN(MIN(device, tcp), MIN(tcp_tick_ns, slow_tick_ns));
 }
 
@@ -171,7 +183,7 @@ static void worker_main(void *arg)
         core_enter();
         u64 next = run_timers();
         core_leave();
-        netif_work();
+        resolver_work();
         hold_work();
         next = MIN(next, channel_work(clock_monotonic_ns()));
         event_wait(&work, next, 0);

@@ -31,9 +31,6 @@ u64 core_traffic(void);
 /* The worker runs soon. Any context. */
 void core_kick(void);
 
-/* Called by the worker about once a second while there is traffic; core held. Returns when it wants to be
- * called whatever the traffic, SLEEP_FOREVER: never. */
-u64 netif_tick(u64 now_ns);
 /* A frame off the device, which it takes over, to lwIP. core held. */
 struct net_buf;
 struct netif;
@@ -50,10 +47,11 @@ struct pbuf *netif_frame_pbuf(struct net_buf *frame, u32 skip, u32 len);
 /* The device's interface, or NULL. */
 struct netif *netif_device(void);
 struct seq;
+struct net_stats;
+/* Frames and bytes of all the device's queues; the other fields are 0. Any context. */
+void netif_stats(struct net_stats *sum);
 void netif_show(struct seq *s); /* for /proc/net/moka */
 void netif_start(void);
-/* Called by the worker without the core after core_kick. */
-void netif_work(void);
 /* Waits (a few seconds at most, once after boot) for the device's address. core held; left meanwhile. */
 void netif_wait_address(void);
 

@@ -6,17 +6,16 @@
 #include "lwip/netif.h"
 #include "kernel/arch/x86_64/arch.h"
 #include "kernel/base/cmdline.h"
-#include "kernel/fs/vfs.h"
-#include "lwip/dhcp.h"
 #include "lwip/etharp.h"
 #include "lwip/ethip6.h"
 #include "lwip/priv/tcp_priv.h"
-#include "lwip/prot/dhcp.h"
 #include "lwip/snmp.h"
 #include "net/channel.h"
 #include "net/checksum.h"
 #include "net/datagram.h"
 #include "net/flow.h"
+#include "net/lease.h"
+#include "net/resolver.h"
 #include "net/table.h"
 #include "net/template.h"
 #include "net/transmit.h"
@@ -25,9 +24,6 @@
 #define SMALL_FRAME  256u  /* cheaper to copy */
 #define PIECE        2048u /* bytes of the device's memory that a piece of a frame holds */
 #define ADDRESS_WAIT (5 * NSEC_PER_SEC)
-#define DHCP_FAST    (DHCP_FINE_TIMER_MSECS * NSEC_PER_MSEC)
-#define DHCP_SLOW    (DHCP_COARSE_TIMER_SECS * NSEC_PER_SEC)
-#define NAME_SERVERS 3
 
 struct frame_rx {
     struct pbuf_custom pbuf; /* first */
@@ -41,13 +37,10 @@ static struct waitq address_changed;
 /* Guarded by the core. */
 static u64 held_bytes[NET_PAIRS_MAX]; /* each queue's receive memory in pbufs */
 static u64 held_max;                  /* of one queue */
-static u64 dhcp_fast_ns = SLEEP_FOREVER, dhcp_slow_ns = SLEEP_FOREVER, address_deadline_ns;
-static ip4_addr_t name_servers[NAME_SERVERS];
-static u32 name_server_count;
+static u64 address_deadline_ns;
 static struct {
     u64 copied, by_reference, dropped, checked, large;
-} received;                 /* frames */
-static bool resolver_stale; /* looked at without the core, too */
+} received; /* frames */
 
 /* ---- receiving ---- */
 
@@ -254,16 +247,26 @@ static void show_queue(struct seq *s, u32 i)
     seq_printf(s, " found_by_idle_cpus %lu\n", n.rx_found);
 }
 
+void netif_stats(struct net_stats *sum)
+{
+    struct net_stats n;
+    *sum = (struct net_stats){.rx_dropped = received.dropped};
+    for (u32 i = 0; device && i < device->pairs; i++) {
+        net_stats(device, i, &n);
+        sum->rx_frames += n.rx_frames;
+        sum->rx_bytes += n.rx_bytes;
+        sum->rx_dropped += n.rx_dropped;
+        sum->tx_frames += n.tx_frames;
+        sum->tx_bytes += n.tx_bytes;
+    }
+}
+
 void netif_show(struct seq *s)
 {
-    struct net_stats stats;
-    u64 dropped = received.dropped;
-    for (u32 i = 0; device && i < device->pairs; i++) {
-        net_stats(device, i, &stats);
-        dropped += stats.rx_dropped;
-    }
+    struct net_stats sum;
+    netif_stats(&sum);
     seq_printf(s, "received_copied %lu\nreceived_by_reference %lu\ndropped %lu\n", received.copied,
-               received.by_reference, dropped);
+               received.by_reference, sum.rx_dropped);
     seq_printf(s, "received_checked %lu\nreceived_large %lu\n", received.checked, received.large);
     for (u32 i = 0; device && i < device->pairs; i++)
         show_queue(s, i);
@@ -305,67 +308,11 @@ static const struct net_ops device_ops = {
 
 /* ---- addresses ---- */
 
-void net_dhcp_option(unsigned option, unsigned len, struct pbuf *p, unsigned offset)
-{
-    if (option != DHCP_OPTION_DNS_SERVER)
-        return;
-    u32 wanted = MIN(len / 4, NAME_SERVERS + 0u) * 4;
-    name_server_count = pbuf_copy_partial(p, name_servers, wanted, offset) / 4;
-    resolver_stale = true;
-}
-
 static void on_status(struct netif *netif)
 {
     datagram_forget_all();
     template_forget_all();
-    if (!ip4_addr_isany_val(*netif_ip4_addr(netif)))
-        core_kick();
     waitq_wake_all(&address_changed, 0);
-}
-
-/* resolv.conf(5), from what DHCP said. Without the core: files take their time. */
-void netif_work(void)
-{
-    char text[128] = "";
-    struct vfs_path root;
-    struct file *f;
-    if (!__atomic_load_n(&resolver_stale, __ATOMIC_RELAXED))
-        return;
-    core_enter();
-    bool stale = resolver_stale;
-    resolver_stale = false;
-    for (u32 i = 0; i < name_server_count; i++) {
-        char line[40];
-        snprintf(line, sizeof(line), "nameserver %s\n", ip4addr_ntoa(&name_servers[i]));
-        strlcat(text, line, sizeof(text));
-    }
-    core_leave();
-    if (!stale)
-        return;
-    root = vfs_root();
-    vfs_mkdir(root, "etc", 0755);
-    if (!vfs_open(root, "etc/resolv.conf", O_WRONLY | O_CREAT | O_TRUNC, 0644, &f)) {
-        file_write_kernel(f, text, strlen(text), 0);
-        file_put(f);
-    }
-    vfs_path_put(root);
-}
-
-u64 netif_tick(u64 now)
-{
-    if (!device)
-        return SLEEP_FOREVER;
-    if (now >= dhcp_fast_ns) {
-        dhcp_fine_tmr();
-        dhcp_fast_ns = dhcp_supplied_address(&interface) ? SLEEP_FOREVER : now + DHCP_FAST;
-    }
-    if (now >= dhcp_slow_ns) {
-        dhcp_coarse_tmr();
-        dhcp_slow_ns = now + DHCP_SLOW;
-        if (!dhcp_supplied_address(&interface) || dhcp_fast_ns == SLEEP_FOREVER)
-            dhcp_fast_ns = now + DHCP_FAST;
-    }
-    return MIN(dhcp_fast_ns, dhcp_slow_ns);
 }
 
 void netif_wait_address(void)
@@ -421,6 +368,7 @@ static bool set_static(const char *text)
 {
     char copy[64];
     ip4_addr_t address, mask, gw = {0}, resolver;
+    struct resolver_source said = {.count = 1};
     if (strlcpy(copy, text, sizeof(copy)) >= sizeof(copy))
         return false;
     char *prefix = cut(copy, '/'), *gateway = cut(prefix, ','), *server = cut(gateway, ',');
@@ -429,9 +377,8 @@ static bool set_static(const char *text)
         (server && !ip4addr_aton(server, &resolver)))
         return false;
     if (server) {
-        name_servers[0] = resolver;
-        name_server_count = 1;
-        resolver_stale = true;
+        ip_addr_copy_from_ip4(said.servers[0], resolver);
+        resolver_set(RESOLVER_IP, &said);
     }
     mask.addr = lwip_htonl(~0u << (32 - bits));
     netif_set_addr(&interface, &address, &mask, &gw);
@@ -440,11 +387,8 @@ static bool set_static(const char *text)
 
 static void begin_dhcp(void)
 {
-    u64 now = clock_monotonic_ns();
-    address_deadline_ns = now + ADDRESS_WAIT;
-    dhcp_fast_ns = now + DHCP_FAST;
-    dhcp_slow_ns = now + DHCP_SLOW;
-    if (dhcp_start(&interface) != ERR_OK)
+    address_deadline_ns = clock_monotonic_ns() + ADDRESS_WAIT;
+    if (!lease_begin(&interface))
         log_error("moka: network: out of memory for DHCP\n");
 }
 

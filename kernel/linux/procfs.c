@@ -470,6 +470,7 @@ void procfs_init(void)
     synth_dir("/proc/1");
     synth_link("/proc/self", fixed_target, "1");
     synth_link("/proc/mounts", fixed_target, "self/mounts");
+    synth_link("/proc/1/net", fixed_target, "../net");
     synth_link("/proc/thread-self", thread_self_target, NULL);
     synth_file("/proc/1/maps", procmaps_show, NULL, NULL);
     synth_file("/proc/1/smaps", procmaps_show_smaps, NULL, NULL);

@@ -166,9 +166,22 @@ void urgent_sent(struct tcp_pcb *pcb, struct tcp_seg *seg);
 /* Bytes that are sent without a copy, the next len of source: refer.c. */
 struct pbuf *refer_next(const void *source, unsigned len);
 #define LWIP_HOOK_TCP_REFER(source, len) refer_next(source, len)
-/* Name servers out of DHCP: netif.c. */
+/* DHCP: lease.c. */
+struct dhcp;
+/* Seconds between two ticks of the lease. */
+u32 net_dhcp_tick(void);
+#define DHCP_COARSE_TIMER_SECS net_dhcp_tick()
+/* Name servers, the domain, the MTU: asked for, and read as they come. */
+#define LWIP_DHCP_REQUEST_MORE , DHCP_OPTION_DNS_SERVER, 15, DHCP_OPTION_MTU
 void net_dhcp_option(unsigned option, unsigned len, struct pbuf *p, unsigned offset);
 #define LWIP_HOOK_DHCP_PARSE_OPTION(netif, dhcp, state, msg, msg_type, option, len, pbuf, offset)            \
     net_dhcp_option(option, len, pbuf, offset)
+void net_dhcp_state(struct dhcp *dhcp);
+#define LWIP_HOOK_DHCP_STATE(dhcp) net_dhcp_state(dhcp)
+/* A router advertises the option that is at p's offset, `len` bytes that are there: resolver.c. */
+struct netif;
+void net_router_option(struct netif *n, struct pbuf *p, unsigned offset, unsigned len);
+#define ND6_RDNSS                                  25 /* RFC 8106, 5.1 */
+#define LWIP_HOOK_ND6_RA_OPTION(n, p, offset, len) net_router_option(n, p, offset, len)
 
 #endif

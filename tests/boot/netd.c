@@ -19,6 +19,7 @@
  *     D N          the listener defers connections for N seconds from now on (TCP_DEFER_ACCEPT), 0: no more
  *     J ON         the UDP port joins datagrams from now on (UDP_GRO), or not
  *     A            sends how many connections it has accepted
+ *     V PATH       sends the file, read from beginning to end, then closes
  *     M            sends /proc/meminfo and /proc/net/moka, then closes
  *     L            sends "!", then prints "up" or "down" to standard output whenever the link has changed
  *     Q            ends the program with status 0
@@ -471,6 +472,8 @@ static void *serve(void *arg)
         setsockopt(udp, IPPROTO_UDP, JOINS, &(int){atoi(line + 1)}, sizeof(int));
     else if (line[0] == 'A')
         send(fd, line, sprintf(line, "%d", accepted), 0);
+    else if (line[0] == 'V')
+        copy_file(fd, line + 2);
     else if (line[0] == 'M')
         copy_file(fd, "/proc/meminfo"), copy_file(fd, "/proc/net/moka");
     else if (line[0] == 'L')

@@ -94,7 +94,17 @@ struct pbuf *refer_next(const void *source, unsigned len)
 {
     return NULL;
 }
+u32 net_dhcp_tick(void)
+{
+    return 60;
+}
 void net_dhcp_option(unsigned option, unsigned len, struct pbuf *p, unsigned offset)
+{
+}
+void net_dhcp_state(struct dhcp *dhcp)
+{
+}
+void net_router_option(struct netif *n, struct pbuf *p, unsigned offset, unsigned len)
 {
 }
 struct udp_pcb *net_udp_share(struct udp_pcb *pcb, u16 from_port)
