@@ -115,7 +115,7 @@ static int show_status(struct seq *s, s32 tid)
     seq_printf(s, "VmPeak:\t%8lu kB\nVmSize:\t%8lu kB\nVmLck:\t%8u kB\nVmPin:\t%8u kB\n", size, size, 0, 0);
     seq_printf(s,
                "VmHWM:\t%8lu kB\nVmRSS:\t%8lu kB\nRssAnon:\t%8lu kB\nRssFile:\t%8u kB\nRssShmem:\t%8u kB\n",
-               rss, rss, rss, 0, 0);
+               vm.resident_peak * 4, rss, rss, 0, 0);
     seq_printf(s,
                "VmData:\t%8lu kB\nVmStk:\t%8u kB\nVmExe:\t%8lu kB\nVmLib:\t%8u kB\nVmPTE:\t%8u "
                "kB\nVmSwap:\t%8u kB\n",

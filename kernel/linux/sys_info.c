@@ -53,7 +53,7 @@ s64 sys_getrusage(s32 who, struct uabi_rusage *u)
     if (who != RUSAGE_CHILDREN) {
         struct thread *self = current_thread();
         r.utime = timeval_of(who == RUSAGE_SELF ? process_run_ns() : sched_run_ns(self));
-        r.maxrss = vm.resident_pages * (PAGE_SIZE / 1024);
+        r.maxrss = vm.resident_peak * (PAGE_SIZE / 1024);
         r.minflt = vm.faults_minor;
         r.majflt = vm.faults_major;
         r.nvcsw = who == RUSAGE_SELF ? sched_switch_count() : self->switches_voluntary;

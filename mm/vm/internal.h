@@ -282,6 +282,9 @@ static inline void count_resident(s64 pages)
     __atomic_store_n(n, *n + pages, __ATOMIC_RELAXED);
     preempt_enable();
 }
+/* Remembers how many pages are resident if that is the most so far; before some of them are unmapped, as a
+ * sum at each fault would cost more. Lock-free. Returns how many are. */
+u64 resident_note(void);
 static inline void count_huge(s64 entries)
 {
     preempt_disable();

@@ -136,17 +136,32 @@ void vm_usage(const struct vm_area *area, struct vm_usage *out)
     pt_walk(area->start, area->end, add_usage, out);
 }
 
+static u64 resident_peak; /* pages; atomic, only grows */
+
+u64 resident_note(void)
+{
+    s64 sum = 0;
+    u32 count = __atomic_load_n(&cpu_count, __ATOMIC_RELAXED);
+    for (u32 i = 0; i < count; i++)
+        sum += __atomic_load_n(&vm_cpus[i].resident, __ATOMIC_RELAXED);
+    u64 now = MAX(sum, 0), peak = __atomic_load_n(&resident_peak, __ATOMIC_RELAXED);
+    while (now > peak &&
+           !__atomic_compare_exchange_n(&resident_peak, &peak, now, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+        ;
+    return now;
+}
+
 void vm_stats(struct vm_stats *out)
 {
     memset(out, 0, sizeof(*out));
-    s64 resident = 0, huge = 0;
+    s64 huge = 0;
+    out->resident_pages = resident_note();
+    out->resident_peak = __atomic_load_n(&resident_peak, __ATOMIC_RELAXED);
     for (u32 i = 0; i < CPU_MAX; i++) {
         huge += __atomic_load_n(&vm_cpus[i].huge, __ATOMIC_RELAXED);
-        resident += __atomic_load_n(&vm_cpus[i].resident, __ATOMIC_RELAXED);
         out->faults_minor += vm_cpus[i].minor;
         out->faults_major += vm_cpus[i].major;
     }
-    out->resident_pages = MAX(resident, 0);
     out->huge_pages = MAX(huge, 0);
     vm_read_lock();
     for (struct vm_area *a = area_after(0); a; a = area_next(a))

@@ -218,6 +218,28 @@ CASE(proc_self_maps)
     VALUE(slurp("/proc/self/smaps", text, sizeof(text)) > 100);
 }
 
+/* A field of /proc/self/status, in KiB. */
+static long status_kib(const char *name)
+{
+    slurp("/proc/self/status", text, sizeof(text));
+    const char *line = strstr(text, name);
+    return line != NULL ? atol(line + strlen(name)) : -1;
+}
+
+/* What was resident counts after it is gone. */
+CASE(most_memory)
+{
+    enum { MANY = 48 << 20 };
+    struct rusage u;
+    char *p = mmap(NULL, MANY, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    memset(p, 1, MANY);
+    CHECK(status_kib("VmRSS:") >= MANY >> 10);
+    OK(munmap(p, MANY));
+    CHECK(status_kib("VmHWM:") >= status_kib("VmRSS:") + (MANY >> 10) - 4096);
+    OK(getrusage(RUSAGE_SELF, &u));
+    CHECK(u.ru_maxrss >= MANY >> 10);
+}
+
 CASE(proc_self)
 {
     char path[512], link[512] = "";
