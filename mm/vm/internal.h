@@ -271,6 +271,7 @@ struct vm_cpu {
     s64 resident; /* pages of 4 KiB mapped minus unmapped here */
     s64 huge;     /* 2 MiB entries of anonymous memory made minus undone here */
     u64 minor, major;
+    u64 unnoted;          /* pages whose addresses were unmapped here since resident_note() */
     struct vm_area *area; /* atomic; valid while generation is vm_lock's */
     u64 generation;       /* atomic; written after area */
 } __attribute__((aligned(64)));
@@ -282,9 +283,23 @@ static inline void count_resident(s64 pages)
     __atomic_store_n(n, *n + pages, __ATOMIC_RELAXED);
     preempt_enable();
 }
-/* Remembers how many pages are resident if that is the most so far; before some of them are unmapped, as a
- * sum at each fault would cost more. Lock-free. Returns how many are. */
+/* Remembers how many pages are resident if that is the most so far. It reads what every CPU writes at each
+ * fault. Lock-free. Returns how many are. */
 u64 resident_note(void);
+/* Before `pages` of addresses are unmapped: now and then, so the peak may be UNNOTED_PAGES for each CPU too
+ * low. */
+#define UNNOTED_PAGES 256u
+static inline void resident_falls(u64 pages)
+{
+    preempt_disable();
+    u64 *n = &vm_cpus[cpu_id()].unnoted;
+    bool due = (*n += pages) >= UNNOTED_PAGES;
+    if (due)
+        *n = 0;
+    preempt_enable();
+    if (unlikely(due))
+        resident_note();
+}
 static inline void count_huge(s64 entries)
 {
     preempt_disable();

@@ -218,7 +218,7 @@ static void free_upper(pte_t *table, int level, u64 start, u64 end, u64 floor, u
 
 void pt_zap(u64 start, u64 end, u64 floor, u64 ceiling, struct tlb_batch *b)
 {
-    resident_note();
+    resident_falls((end - start) >> PAGE_SHIFT);
     for (u64 at = start, next; at < end; at = next) {
         pte_t *huge = pt_huge_entry(at, &next);
         u64 base = ALIGN_DOWN(at, HUGE_SIZE), stop = MIN(next, end);

@@ -200,8 +200,7 @@ void vm_usage(const struct vm_area *area, struct vm_usage *out);
 struct vm_stats {
     u64 mapped_bytes;   /* sum of areas */
     u64 resident_pages; /* present entries */
-    u64 resident_peak;  /* the most of them there were; not exact to the page while several CPUs map and unmap
-                         */
+    u64 resident_peak;  /* the most of them there were, within 1 MiB for each CPU */
     u64 huge_pages;     /* anonymous 2 MiB pages mapped by one entry */
     u64 faults_minor, faults_major;
 };
