@@ -16,6 +16,7 @@
 #include "net/flow.h"
 #include "net/lease.h"
 #include "net/resolver.h"
+#include "net/syncookie.h"
 #include "net/table.h"
 #include "net/template.h"
 #include "net/transmit.h"
@@ -40,6 +41,7 @@ static u64 held_max;                  /* of one queue */
 static u64 address_deadline_ns;
 static struct {
     u64 copied, by_reference, dropped, checked, large;
+    u64 cookies_sent, cookies_believed;
 } received; /* frames */
 
 /* ---- receiving ---- */
@@ -107,11 +109,13 @@ struct pbuf *netif_frame_pbuf(struct net_buf *frame, u32 skip, u32 len)
     return whole;
 }
 
-/* The first segment of a connection. */
-static bool is_syn(const struct net_buf *frame, struct flow_packet *p)
+/* Whose flags these are. False: no TCP segment, or not enough of it in the first piece. */
+static bool is_tcp(const struct net_buf *frame, struct flow_packet *p, u8 *flags)
 {
-    return flow_read(frame, p) && p->protocol == FLOW_TCP && flow_ports(frame, p, TCP_HLEN) &&
-           (p->transport[13] & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
+    if (!flow_read(frame, p) || p->protocol != FLOW_TCP || !flow_ports(frame, p, TCP_HLEN))
+        return false;
+    *flags = p->transport[13] & (TCP_SYN | TCP_ACK | TCP_RST);
+    return true;
 }
 
 static ip_addr_t address_of(const u32 words[4], bool v6)
@@ -141,24 +145,50 @@ static void make_way(const struct flow_packet *syn)
     }
 }
 
+static struct tcp_pcb_listen *listener_of(const union flow_key *f)
+{
+    ip_addr_t to = address_of(f->local, f->v6);
+    struct tcp_pcb_listen *l = tcp_listen_pcbs.listen_pcbs;
+    while (l && (l->local_port != f->local_port ||
+                 !(ip_addr_isany(&l->local_ip) || ip_addr_cmp_zoneless(&l->local_ip, &to))))
+        l = l->next;
+    return l;
+}
+
+/* Of l's half-open connections, the one that has waited longest; NULL: there are none. */
+static struct tcp_pcb *oldest_half_open(const struct tcp_pcb_listen *l, u32 *count)
+{
+    struct tcp_pcb *oldest = NULL;
+    *count = 0;
+    for (struct tcp_pcb *p = tcp_active_pcbs; p; p = p->next) {
+        if (p->state != SYN_RCVD || p->listener != l)
+            continue;
+        (*count)++;
+        if (!oldest || (s32)(p->tmr - oldest->tmr) <= 0)
+            oldest = p;
+    }
+    return oldest;
+}
+
 /*
- * A SYN for a listener whose backlog is full of half-open connections: the oldest of them goes, silently, if
- * its peer has had time to answer, so that a flood of SYNs nobody stands behind does not keep others out
- * until they time out. A younger one stays, and the SYN is dropped: a crowd of good clients only has to try
- * again. So it is when the backlog is full of connections that the program has not accepted, as with Linux.
+ * A SYN for a listener whose backlog is full. If that is of half-open connections, the oldest of them goes,
+ * silently, when its peer has had time to answer; else, so that a flood of SYNs nobody stands behind does not
+ * keep others out, the SYN is to be answered by a cookie: true. A backlog full of connections that the
+ * program has not accepted is full, as with Linux.
  */
 #define HALF_OPEN_TICKS 4 /* of TCP_SLOW_INTERVAL: 1.5 to 2 s; a busy host may be late with an answer */
-static void make_room(const struct flow_packet *syn)
+static bool make_room(struct tcp_pcb_listen *l)
 {
-    struct tcp_pcb_listen *l = tcp_listen_pcbs.listen_pcbs;
-    while (l && (l->local_port != syn->flow.local_port || l->accepts_pending < l->backlog))
-        l = l->next;
-    struct tcp_pcb *oldest = NULL;
-    for (struct tcp_pcb *p = l ? tcp_active_pcbs : NULL; p; p = p->next)
-        if (p->state == SYN_RCVD && p->listener == l && (!oldest || (s32)(p->tmr - oldest->tmr) <= 0))
-            oldest = p;
-    if (oldest && tcp_ticks - oldest->tmr >= HALF_OPEN_TICKS)
-        tcp_abandon(oldest, 0);
+    u32 count;
+    if (!l || l->accepts_pending < l->backlog)
+        return false;
+    struct tcp_pcb *oldest = oldest_half_open(l, &count);
+    if (!oldest)
+        return false;
+    if (tcp_ticks - oldest->tmr < HALF_OPEN_TICKS)
+        return count >= l->backlog / 2u;
+    tcp_abandon(oldest, 0);
+    return false;
 }
 
 /* RFC 1122, 3.2.1.3 (g) and 3.3.6: nobody else sends from the loopback network, or as us. */
@@ -185,18 +215,101 @@ static void note_offloads(const struct net_buf *frame)
     transmit_checksums(&interface, checked);
 }
 
-void netif_input_frame(struct net_buf *frame)
+static void input(struct net_buf *frame)
 {
-    struct flow_packet syn;
-    if (is_syn(frame, &syn)) {
-        make_way(&syn);
-        make_room(&syn);
-    }
     note_offloads(frame);
     struct pbuf *p = netif_frame_pbuf(frame, 0, frame->frame_len);
     received.dropped += !p;
     if (p && interface.input(p, &interface) != ERR_OK)
         pbuf_free(p);
+}
+
+/* lwIP answers, in a connection that it makes and we take away again at once. */
+static void answer_by_cookie(struct tcp_pcb_listen *l, const struct flow_packet *syn, struct net_buf *frame)
+{
+    const union flow_key *f = &syn->flow;
+    ip_addr_t from = address_of(f->remote, f->v6), to = address_of(f->local, f->v6);
+    u16 local_port = f->local_port, remote_port = f->remote_port;
+    u32 header_len = syn->transport[12] / 16 * 4, there = frame->data + frame->len - syn->transport;
+    __typeof__(l->backlog) backlog = l->backlog;
+    if (header_len < TCP_HLEN || header_len > MIN(there, syn->len)) {
+        net_frame_put(frame);
+        return;
+    }
+    syncookie_choose(syncookie_make(syn, header_len));
+    l->backlog = l->accepts_pending + 1;
+    input(frame);
+    l->backlog = backlog;
+    syncookie_choose(0);
+    struct tcp_pcb *p = table_find(&to, local_port, &from, remote_port);
+    if (p && p->state == SYN_RCVD) {
+        tcp_abandon(p, 0);
+        received.cookies_sent++;
+    }
+}
+
+/* A TCP segment between these addresses, the second of them ours, to lwIP. */
+static void input_tcp(struct pbuf *p, const ip_addr_t *from, const ip_addr_t *to)
+{
+    p->if_idx = netif_get_index(&interface);
+    ip_data.current_netif = ip_data.current_input_netif = &interface;
+    ip_data.current_iphdr_src = *from;
+    ip_data.current_iphdr_dest = *to;
+    tcp_input(p, &interface);
+    ip_data.current_ip6_header = NULL;
+    ip_data.current_netif = ip_data.current_input_netif = NULL;
+    ip_addr_set_any(IP_IS_V6(from), &ip_data.current_iphdr_src);
+    ip_addr_set_any(IP_IS_V6(from), &ip_data.current_iphdr_dest);
+}
+
+/*
+ * A segment of no connection may acknowledge a cookie: then lwIP makes the connection out of the SYN that we
+ * did not keep; what it says to that, the peer knows. The peer is there: if need be, one who has not
+ * answered yet makes room.
+ */
+static void believe_cookie(const struct flow_packet *ack)
+{
+    const union flow_key *f = &ack->flow;
+    ip_addr_t from = address_of(f->remote, f->v6), to = address_of(f->local, f->v6);
+    struct tcp_pcb_listen *l;
+    u32 isn, count;
+    u8 syn[SYNCOOKIE_SYN];
+    if (!syncookie_check(ack, &isn) || table_find(&to, f->local_port, &from, f->remote_port) ||
+        !(l = listener_of(f)))
+        return;
+    struct tcp_pcb *oldest = l->accepts_pending < l->backlog ? NULL : oldest_half_open(l, &count);
+    if (oldest)
+        tcp_abandon(oldest, 0);
+    struct pbuf *p = pbuf_alloc(PBUF_RAW, sizeof(syn), PBUF_RAM);
+    if (!p)
+        return;
+    syncookie_syn(ack, isn, syn);
+    pbuf_take(p, syn, sizeof(syn));
+    received.cookies_believed++;
+    transmit_checksums(&interface, true);
+    ip_data.current_ip6_header = f->v6 ? (struct ip6_hdr *)(ack->transport - FLOW_IPV6) : NULL;
+    syncookie_choose(isn);
+    transmit_mute(true);
+    input_tcp(p, &from, &to);
+    transmit_mute(false);
+    syncookie_choose(0);
+}
+
+void netif_input_frame(struct net_buf *frame)
+{
+    struct flow_packet p;
+    u8 flags = 0;
+    if (is_tcp(frame, &p, &flags) && flags == TCP_SYN) {
+        make_way(&p);
+        struct tcp_pcb_listen *l = listener_of(&p.flow);
+        if (make_room(l)) {
+            answer_by_cookie(l, &p, frame);
+            return;
+        }
+    } else if (flags == TCP_ACK) {
+        believe_cookie(&p);
+    }
+    input(frame);
 }
 
 /* The bytes of an IP packet's payload, when its headers are `headers` bytes long and sound; else 0. */
@@ -222,17 +335,8 @@ void netif_input_segment(struct net_buf *frame, const ip_addr_t *from, const ip_
     ip_data.current_ip6_header = v6 ? (struct ip6_hdr *)(frame->data + FLOW_ETHERNET) : NULL;
     struct pbuf *p = netif_frame_pbuf(frame, headers, len);
     received.dropped += !p;
-    if (p) {
-        p->if_idx = netif_get_index(&interface);
-        ip_data.current_netif = ip_data.current_input_netif = &interface;
-        ip_data.current_iphdr_src = *from;
-        ip_data.current_iphdr_dest = *to;
-        tcp_input(p, &interface);
-    }
-    ip_data.current_ip6_header = NULL;
-    ip_data.current_netif = ip_data.current_input_netif = NULL;
-    ip_addr_set_any(v6, &ip_data.current_iphdr_src);
-    ip_addr_set_any(v6, &ip_data.current_iphdr_dest);
+    if (p)
+        input_tcp(p, from, to);
 }
 
 /* "queue N" and pairs of words: for people, and for tests/boot/net-queues. */
@@ -267,6 +371,8 @@ void netif_show(struct seq *s)
     netif_stats(&sum);
     seq_printf(s, "received_copied %lu\nreceived_by_reference %lu\ndropped %lu\n", received.copied,
                received.by_reference, sum.rx_dropped);
+    seq_printf(s, "syn_cookies_sent %lu\nsyn_cookies_believed %lu\n", received.cookies_sent,
+               received.cookies_believed);
     seq_printf(s, "received_checked %lu\nreceived_large %lu\n", received.checked, received.large);
     for (u32 i = 0; device && i < device->pairs; i++)
         show_queue(s, i);
@@ -376,11 +482,13 @@ static bool set_static(const char *text)
     if (!bits || !ip4addr_aton(copy, &address) || (gateway && !ip4addr_aton(gateway, &gw)) ||
         (server && !ip4addr_aton(server, &resolver)))
         return false;
+    mask.addr = lwip_htonl(~0u << (32 - bits));
+    if (gateway && !ip4_addr_netcmp(&gw, &address, &mask))
+        return false;
     if (server) {
         ip_addr_copy_from_ip4(said.servers[0], resolver);
         resolver_set(RESOLVER_IP, &said);
     }
-    mask.addr = lwip_htonl(~0u << (32 - bits));
     netif_set_addr(&interface, &address, &mask, &gw);
     return true;
 }

@@ -53,6 +53,7 @@ static struct frame *done; /* atomic stack: finished, pushed by anyone, taken as
 /* Guarded by the core. */
 static struct frame *unused, *pending; /* pending: may still grow */
 static u32 frame_count, pending_len;
+static bool muted;
 static u32 in_device[NET_PAIRS_MAX]; /* frames that refer to lwIP's buffers and have not come back */
 u32 transmit_untold;                 /* queues, a bit each; PENDING: a frame may still grow */
 static struct waiting {
@@ -372,9 +373,16 @@ static bool can_refer(const struct pbuf *p)
     return n <= NET_TX_SEGS_MAX;
 }
 
+void transmit_mute(bool on)
+{
+    muted = on;
+}
+
 err_t transmit_frame(struct netif *netif, struct pbuf *p)
 {
     struct segment s;
+    if (muted)
+        return ERR_OK;
     bool large = p->tot_len > TRANSMIT_SHORT && can_refer(p);
     bool segment = parse(p->payload, p->len, p->tot_len, &s);
     u64 now = core_traffic();

@@ -30,7 +30,9 @@
 void transmit_init(struct net_device *dev, struct netif *netif);
 /* netif->linkoutput: p is a frame with its Ethernet header. ERR_MEM: too many are under way. */
 err_t transmit_frame(struct netif *netif, struct pbuf *p);
-/* The same of a packet, now: in one piece, unless it is TRANSMIT_SHORT. Its checksum is `checksum` bytes
+/* Frames that transmit_frame() takes are not sent from now on, or are again. */
+void transmit_mute(bool on);
+/* Sends a packet, now: in one piece, unless it is TRANSMIT_SHORT. Its checksum is `checksum` bytes
  * behind the beginning of UDP's or TCP's header, which is at `transport`; the pseudo-header's sum stands
  * there: the rest is added here, or by the device. */
 err_t transmit_packet(struct pbuf *p, u32 transport, u32 checksum, u64 now_ns);

@@ -111,8 +111,9 @@ struct tcp_pcb;
 struct tcp_seg;
 struct tcp_hdr;
 
-/* Initial sequence numbers nobody can guess (RFC 6528). */
-#define LWIP_HOOK_TCP_ISN(local_ip, local_port, remote_ip, remote_port) net_random()
+/* Initial sequence numbers nobody can guess (RFC 6528), or a cookie (syncookie.c). */
+u32 net_tcp_isn(void);
+#define LWIP_HOOK_TCP_ISN(local_ip, local_port, remote_ip, remote_port) net_tcp_isn()
 /* The connection that the segment with these ports is for, TIME_WAIT included; NULL: none (channel.c). */
 struct tcp_pcb *net_tcp_find(u16 remote_port, u16 local_port);
 #define LWIP_HOOK_TCP_FIND(src, dest) net_tcp_find(src, dest)

@@ -17,6 +17,8 @@
  *     Y            sends that
  *     W            SO_RCVLOWAT and TCP_NOTSENT_LOWAT: as low_water() says; what it found is kept for Y, too
  *     D N          the listener defers connections for N seconds from now on (TCP_DEFER_ACCEPT), 0: no more
+ *     K IP PORT    connects there and sends "hello"
+ *     B N          the listener's backlog is N from now on
  *     J ON         the UDP port joins datagrams from now on (UDP_GRO), or not
  *     A            sends how many connections it has accepted
  *     V PATH       sends the file, read from beginning to end, then closes
@@ -26,6 +28,7 @@
  *
  * UDP port 7777 echoes datagrams. IPv4 and IPv6.
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
@@ -427,6 +430,20 @@ static void low_water(int fd)
     send_all(fd, "end", 3);
 }
 
+static void greet(const char *words)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET};
+    char ip[INET_ADDRSTRLEN];
+    unsigned port;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (sscanf(words, "%15s %u", ip, &port) == 2 && inet_pton(AF_INET, ip, &a.sin_addr) == 1) {
+        a.sin_port = htons(port);
+        if (!connect(fd, (void *)&a, sizeof(a)))
+            send_all(fd, "hello", 5);
+    }
+    close(fd);
+}
+
 static int listener, accepted, udp;
 
 static void defer(int seconds)
@@ -468,6 +485,10 @@ static void *serve(void *arg)
         low_water(fd);
     else if (line[0] == 'D')
         defer(atoi(line + 1));
+    else if (line[0] == 'K')
+        greet(line + 1);
+    else if (line[0] == 'B')
+        listen(listener, atoi(line + 1));
     else if (line[0] == 'J')
         setsockopt(udp, IPPROTO_UDP, JOINS, &(int){atoi(line + 1)}, sizeof(int));
     else if (line[0] == 'A')

@@ -147,6 +147,12 @@ def ip(words):
     subprocess.run(["ip", *words.split()], check=True)
 
 
+def tap(name, kind=""):
+    """A tap device; the VM at it has 52:54:00:12:34:56."""
+    ip(f"tuntap add dev {name} mode tap {kind}")
+    ip(f"link set {name} address fe:54:00:12:34:56")
+
+
 def without_ipv6(name):
     with open(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6", "w") as f:
         f.write("1\n")

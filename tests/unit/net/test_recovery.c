@@ -94,6 +94,10 @@ struct pbuf *refer_next(const void *source, unsigned len)
 {
     return NULL;
 }
+u32 net_tcp_isn(void)
+{
+    return net_random();
+}
 u32 net_dhcp_tick(void)
 {
     return 60;
