@@ -17,7 +17,7 @@
 #include "virtio/net.h"
 
 #define IFF_LOWER_UP 0x10000u
-#define NEIGHBOURS   64u
+#define NEIGHBOURS   ARP_TABLE_SIZE
 
 /* ---- interfaces ---- */
 
@@ -89,8 +89,10 @@ static int show_dev(struct seq *s, void *arg)
 
 static int show_arp(struct seq *s, void *arg)
 {
-    struct net_neighbour all[NEIGHBOURS];
-    u32 count = net_neighbours(all, NEIGHBOURS);
+    struct net_neighbour *all = kmalloc(NEIGHBOURS * sizeof(*all));
+    u32 count = all ? net_neighbours(all, NEIGHBOURS) : 0;
+    if (!all)
+        return -ENOMEM;
     seq_printf(s, "IP address       HW type     Flags       HW address            Mask     Device\n");
     for (u32 i = 0; i < count; i++) {
         const u8 *ip = all[i].address, *mac = all[i].hw_address;
@@ -101,6 +103,7 @@ static int show_arp(struct seq *s, void *arg)
         seq_printf(s, "%-16s 0x1         0x2         %02x:%02x:%02x:%02x:%02x:%02x     *        eth0\n", text,
                    mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
     }
+    kfree(all);
     return 0;
 }
 

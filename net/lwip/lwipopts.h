@@ -51,6 +51,12 @@
 #define IP_FRAG                       1
 #define IPV6_FRAG_COPYHEADER          1 /* pointers do not fit into the header it overwrites */
 #define ARP_QUEUEING                  1
+/* A link may have many machines that talk to us: as many as these are known at once. A control block
+ * remembers where its peer was found last, so that few look-ups walk over all. */
+#define ARP_TABLE_SIZE                256
+#define LWIP_ND6_NUM_NEIGHBORS        120 /* lwIP counts them in seven bits */
+#define LWIP_ND6_NUM_DESTINATIONS     120
+#define LWIP_NETIF_HWADDRHINT         1
 #define ETHARP_SUPPORT_STATIC_ENTRIES 0
 #define LWIP_BROADCAST_PING           0
 #define LWIP_MULTICAST_PING           0
