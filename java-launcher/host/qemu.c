@@ -1,8 +1,10 @@
 #include "java-launcher/host/qemu.h"
 #include "java-launcher/host/cmdline.h"
 #include "java-launcher/host/install.h"
+#include "java-launcher/host/netcheck.h"
 #include "java-launcher/host/tap.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -19,6 +21,8 @@ enum {
     MICROVM_SLOTS = 8,   /* virtio-mmio transports of a microvm without ACPI */
     FIXED_DEVICES = 3,   /* blk, serial, rng */
     NET_QUEUES_MAX = 16, /* pairs that the kernel's driver uses */
+    DEFAULT_MTU = 1500,
+    USER_PREFIX_MAX = 28, /* QEMU's network needs some addresses */
 };
 
 void vm_require_qemu(void)
@@ -233,16 +237,70 @@ static unsigned tap_queues(const struct vm *vm, const char *net)
     return cpus < 2 ? 2 : cpus > NET_QUEUES_MAX ? NET_QUEUES_MAX : cpus;
 }
 
-static void add_net_device(const char *bus, unsigned queues, struct strvec *argv)
+static void add_net_device(const char *net, const char *bus, unsigned queues, struct strvec *argv)
 {
     struct buf b = {0};
+    struct tap_link link;
     buf_printf(&b, "virtio-net-%s,netdev=net", bus);
+    if (starts_with(net, "tap:") && tap_link(net + 4, &link)) {
+        const unsigned char *m = link.mac;
+        buf_printf(&b, ",mac=%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5]);
+        if (link.mtu != DEFAULT_MTU)
+            buf_printf(&b, ",host_mtu=%u", link.mtu);
+    }
     if (queues)
         buf_puts(&b, ",mq=on");
     if (queues && !strcmp(bus, "pci"))
         buf_printf(&b, ",vectors=%u",
                    2 * queues + 2); /* each queue's, the control queue's, the device's own */
     add_pair(argv, "-device", b.p);
+}
+
+static const char *dotted(in_addr_t address, char text[INET_ADDRSTRLEN])
+{
+    return inet_ntop(AF_INET, &(struct in_addr){address}, text, INET_ADDRSTRLEN);
+}
+
+/* The first address of the network, from number `from` on, that is neither of these. */
+static in_addr_t another(const struct fixed_address *ip, unsigned from, in_addr_t taken)
+{
+    in_addr_t a = 0;
+    do
+        a = (ip->address & ip->mask) | htonl(from++);
+    while (a == ip->address || a == taken);
+    return a;
+}
+
+/* QEMU's own network, for a VM whose address is given: there, the host is the gateway (or .2), and a name
+ * server that is neither is QEMU's (or .3). */
+static void add_user_network(const struct fixed_address *ip, struct buf *b)
+{
+    char text[INET_ADDRSTRLEN];
+    in_addr_t host = ip->gateway ? ip->gateway : another(ip, 2, 0), server = ip->resolver;
+    if (!server || (server ^ ip->address) & ip->mask || server == host || server == ip->address)
+        server = another(ip, 3, host);
+    buf_printf(b, ",net=%s/%u", dotted(ip->address & ip->mask, text), ip->prefix);
+    buf_printf(b, ",host=%s", dotted(host, text));
+    buf_printf(b, ",dns=%s", dotted(server, text));
+}
+
+static void add_user(const struct options *o, struct buf *b)
+{
+    char guest[INET_ADDRSTRLEN] = "";
+    buf_puts(b, "user,id=net");
+    if (o->ip) {
+        struct fixed_address ip = netcheck_ip(o->ip);
+        if (ip.prefix > USER_PREFIX_MAX)
+            die("--ip %s: with --net user, a network of at least 16 addresses: /%d or less", o->ip,
+                USER_PREFIX_MAX);
+        dotted(ip.address, guest);
+        add_user_network(&ip, b);
+    }
+    for (size_t i = 0; i < o->n_forwards; i++) {
+        const struct forward *f = &o->forwards[i];
+        buf_printf(b, ",hostfwd=%s:%s:%u-%s:%u", f->udp ? "udp" : "tcp", f->host_ip, f->host_port, guest,
+                   f->guest_port);
+    }
 }
 
 static void add_network(const struct vm *vm, const char *bus, struct strvec *argv)
@@ -261,15 +319,10 @@ static void add_network(const struct vm *vm, const char *bus, struct strvec *arg
         if (use_kvm(o) && opens("/dev/vhost-net"))
             buf_puts(&b, ",vhost=on");
     } else {
-        buf_puts(&b, "user,id=net");
-        for (size_t i = 0; i < o->n_forwards; i++) {
-            const struct forward *f = &o->forwards[i];
-            buf_printf(&b, ",hostfwd=%s:%s:%u-:%u", f->udp ? "udp" : "tcp", f->host_ip, f->host_port,
-                       f->guest_port);
-        }
+        add_user(o, &b);
     }
     add_pair(argv, "-netdev", b.p);
-    add_net_device(bus, queues, argv);
+    add_net_device(net, bus, queues, argv);
 }
 
 static const char *const stream_names[STREAMS] = {"stdin", "stdout", "stderr", "control", "serial"};

@@ -4,6 +4,7 @@
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -51,4 +52,23 @@ bool tap_multi_queue(const char *name)
     struct attributes tun = inside(inside(link, IFLA_LINKINFO), IFLA_INFO_DATA);
     struct attributes flag = inside(tun, IFLA_TUN_MULTI_QUEUE);
     return flag.len && *(unsigned char *)flag.first;
+}
+
+/* QEMU gives every VM the same address. As others do (libvirt), the last bytes are the tap device's. */
+bool tap_link(const char *name, struct tap_link *out)
+{
+    struct ifreq hw = {0}, mtu = {0};
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || strlen(name) >= sizeof hw.ifr_name)
+        return close(fd), false;
+    strcpy(hw.ifr_name, name);
+    strcpy(mtu.ifr_name, name);
+    bool there = !ioctl(fd, SIOCGIFHWADDR, &hw) && !ioctl(fd, SIOCGIFMTU, &mtu);
+    close(fd);
+    memcpy(out->mac, "\x52\x54\0", 3);
+    memcpy(out->mac + 3, hw.ifr_hwaddr.sa_data + 3, 3);
+    if (!memcmp(out->mac, hw.ifr_hwaddr.sa_data, sizeof out->mac))
+        out->mac[0] = 0x56;
+    out->mtu = there ? (unsigned)mtu.ifr_mtu : 0;
+    return there;
 }

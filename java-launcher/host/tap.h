@@ -9,4 +9,12 @@
  * also for what is no tap device, or not there. */
 bool tap_multi_queue(const char *name);
 
+struct tap_link {
+    unsigned char mac[6]; /* the VM's, on the other side of the device: its own for each device, and lasting
+                             as long as that */
+    unsigned mtu;         /* bytes */
+};
+/* False: there is no such device. */
+bool tap_link(const char *name, struct tap_link *out);
+
 #endif
