@@ -3,6 +3,7 @@
  * Linux).
  *
  *   sched ticks           timer interrupts while idle, and while each CPU has one thread that computes
+ *   sched zeroing         idle CPUs zero memory, first touches take it, and idle CPUs zero more
  *   sched crowd THREADS   threads that sleep, wake each other in a ring, and end
  *   sched migrate         a thread follows its affinity over all CPUs, and leaves a CPU it shares
  *   sched fair            the work that threads which compute get done, equal ones and such of two niceness
@@ -19,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -112,6 +114,45 @@ static void ticks(void)
     stop = 1;
     for (long i = 1; i < cpus; i++)
         pthread_join(threads[i], NULL);
+}
+
+/* ---- zeroing ---- */
+
+/* A figure of /proc/vmstat, in pages; -1: there is none. */
+static long vm_figure(const char *name)
+{
+    char line[128];
+    size_t len = strlen(name);
+    long value = -1;
+    FILE *f = fopen("/proc/vmstat", "r");
+    while (f && value < 0 && fgets(line, sizeof line, f))
+        if (!strncmp(line, name, len) && line[len] == ' ')
+            value = atol(line + len);
+    if (f)
+        fclose(f);
+    return value;
+}
+
+/* Sleeps until the figure is larger than `than`: 0, or it never was. */
+static long grows(const char *name, long than)
+{
+    for (uint64_t end = now_ms() + 20000; now_ms() < end; pause_ms(10))
+        if (vm_figure(name) > than)
+            return 1;
+    return 0;
+}
+
+static void zeroing(void)
+{
+    enum { MEMORY = 16 << 20, BLOCK = 2 << 20 };
+    long ready = grows("zeroed_ready_huge", 0) && grows("zeroed_ready", 0);
+    report("zeroed-by-idle-cpus", ready, "2 MiB pages that are ready:", vm_figure("zeroed_ready_huge"));
+    long made = vm_figure("zeroed_made"), used = vm_figure("zeroed_used");
+    char *p = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    for (long at = 0; p != MAP_FAILED && at < MEMORY; at += BLOCK)
+        p[at] = 1;
+    used = vm_figure("zeroed_used") - used;
+    report("taken-and-made-again", used >= 512 && grows("zeroed_made", made), "pages taken:", used);
 }
 
 /* ---- crowd ---- */
@@ -324,6 +365,8 @@ int main(int argc, char **argv)
     cpus = sysconf(_SC_NPROCESSORS_ONLN);
     if (argc == 2 && !strcmp(argv[1], "ticks"))
         ticks();
+    else if (argc == 2 && !strcmp(argv[1], "zeroing"))
+        zeroing();
     else if (argc == 3 && !strcmp(argv[1], "crowd"))
         crowd(atol(argv[2]));
     else if (argc == 2 && !strcmp(argv[1], "migrate"))
