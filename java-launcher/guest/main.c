@@ -104,15 +104,16 @@ static void collect_options(struct launch *l, char **argv)
     uint64_t total = memory_total();
     const char *env = getenv("JDK_JAVA_OPTIONS");
 
-    add_defaults(&all, total);
-    for (size_t i = 0; i < image.n; i++)
-        words_add(&all, image.v[i]);
     if (env) {
         fprintf(stderr, "NOTE: Picked up JDK_JAVA_OPTIONS: %s\n", env);
         if (split_words(env, &user) < 0)
             fail("JDK_JAVA_OPTIONS: a quote is not closed");
     }
     l->args = take_arguments(argv, &user);
+    options_drop_archive(&image, &user);
+    add_defaults(&all, total);
+    for (size_t i = 0; i < image.n; i++)
+        words_add(&all, image.v[i]);
     for (size_t i = 0; i < user.n; i++)
         words_add(&all, user.v[i]);
     words_add(&all, java_command(l->conf.command ? l->conf.command : l->conf.main, l->args));
@@ -303,12 +304,27 @@ static void call_main(JNIEnv *env, jclass helper, jclass main_class, jobjectArra
         (*env)->CallVoidMethod(env, object, m, args);
 }
 
+/* Before some release the JVM ends the process when it has dumped its classes; from then on it returns, and
+ * the program must not run: `moka` has it dumped on the user's own machine. */
+static bool only_dumps(const struct words *options)
+{
+    bool dump = false;
+    for (size_t i = 0; i < options->n; i++)
+        if (!strncmp(options->v[i], "-Xshare:", 8))
+            dump = !strcmp(options->v[i] + 8, "dump");
+    return dump;
+}
+
 /* Runs on the thread that Java calls "main". */
 static void *run_java(void *arg)
 {
     struct launch *l = arg;
     JavaVM *vm;
     JNIEnv *env = create_jvm(l, &vm);
+    if (only_dumps(&l->conf.options)) {
+        (*vm)->DestroyJavaVM(vm);
+        return NULL;
+    }
     jclass helper = (*env)->FindClass(env, "sun/launcher/LauncherHelper");
     check(env, helper, "sun.launcher.LauncherHelper");
     if (!show_print(&l->show, env, helper) && !(*env)->ExceptionCheck(env)) {

@@ -141,6 +141,52 @@ void options_finish(struct words *options, uint64_t total_bytes)
         options->v[out] = NULL;
 }
 
+/* Does an option begin with one of these words? */
+static int begins(const char *const *list, const char *option)
+{
+    for (; *list; list++)
+        if (!strncmp(*list, option, strlen(*list)))
+            return 1;
+    return 0;
+}
+
+static int any_begins(const char *const *list, const struct words *options)
+{
+    for (size_t i = 0; i < options->n; i++)
+        if (begins(list, options->v[i]))
+            return 1;
+    return 0;
+}
+
+static void drop(struct words *options, const char *const *list)
+{
+    size_t out = 0;
+    for (size_t i = 0; i < options->n; i++)
+        if (!begins(list, options->v[i]))
+            options->v[out++] = options->v[i];
+    options->n = out;
+    if (options->v)
+        options->v[out] = NULL;
+}
+
+void options_drop_archive(struct words *image, const struct words *user)
+{
+    static const char *const caches[] = {"-XX:AOTCache", "-XX:AOTMode", "-XX:AOTConfiguration", NULL};
+    static const char *const archives[] = {"-XX:SharedArchiveFile=",
+                                           "-XX:ArchiveClassesAtExit=",
+                                           "-XX:+AutoCreateSharedArchive",
+                                           "-Xshare:on",
+                                           "-Xshare:dump",
+                                           NULL};
+    static const char *const silence[] = {"-Xlog:cds=off", "-Xlog:aot=off", NULL};
+    static const char *const own[] = {"-XX:SharedArchiveFile=", NULL};
+    int cache = any_begins(caches, user);
+    if (cache)
+        drop(image, own);
+    if (cache || any_begins(archives, user))
+        drop(image, silence);
+}
+
 /* "1m" -> 1048576; plain numbers are UNIT bytes each. 0 if it is no size. */
 static uint64_t parse_size(const char *s, uint64_t unit)
 {

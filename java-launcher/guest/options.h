@@ -36,6 +36,13 @@ int split_words(const char *text, struct words *out);
  */
 void options_finish(struct words *options, uint64_t total_bytes);
 
+/*
+ * Takes out of IMAGE, the image's own options, what speaks against archives of classes that USER's options
+ * name: with any, that the JVM be silent about them; with a cache of JDK 24 and later (-XX:AOT...) also the
+ * image's archive, which the JVM does not take besides.
+ */
+void options_drop_archive(struct words *image, const struct words *user);
+
 /* Fails when the heap is to begin larger than the machine's memory: the JVM would say so in ten lines. */
 void options_check_heap(const struct words *options, uint64_t total_bytes);
 

@@ -132,6 +132,8 @@ static void stage_launcher(struct stage *s, const struct app *a, const struct jd
     conf_line(&conf, "command", a->command);
     conf_line(&conf, "option", fmt("-Djava.class.path=%s", app_class_path(a)));
     conf_line(&conf, "option", "-XX:SharedArchiveFile=" CDS_ARCHIVE);
+    stage_link(s, CDS_ARCHIVE,
+               "/jvm/lib/server/classes.jsa"); /* the base that a user's own archive adds to */
     /* Collectors that read another layout of objects leave the archive unused, of which newer JVMs complain.
      */
     conf_line(&conf, "option", "-Xlog:cds=off");

@@ -17,7 +17,7 @@ void stage_text(struct stage *s, const char *guest, const char *text)
     write_whole(stage_path(s, guest), text, strlen(text), 0644);
 }
 
-static void stage_link(struct stage *s, const char *target, const char *guest)
+void stage_link(struct stage *s, const char *target, const char *guest)
 {
     char *path = stage_path(s, guest);
     make_dirs(path_dir(path));

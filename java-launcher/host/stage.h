@@ -28,6 +28,8 @@ char *stage_path(const struct stage *s, const char *guest);
  * cannot. */
 void stage_copy(struct stage *s, const char *host, const char *guest);
 void stage_text(struct stage *s, const char *guest, const char *text);
+/* A symbolic link at GUEST, unless something is there. */
+void stage_link(struct stage *s, const char *target, const char *guest);
 /* Copies all objects in L and the interpreters they name, each to its own path, but for those below directory
  * EXCEPT (NULL: none), which are staged otherwise. OPTIONAL: missing libraries are only noted, else they are
  * an error. */

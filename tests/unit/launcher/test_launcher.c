@@ -454,6 +454,25 @@ static void test_jvm_options(void)
     CHECK(heap_percent(64 << 20) == 50 && heap_percent(1ull << 30) == 75 && heap_percent(192 << 20) == 62.5);
 }
 
+static size_t kept_beside(const char *user_option)
+{
+    struct words image = {0}, user = {0};
+    words_add(&image, "-XX:SharedArchiveFile=/moka/classes.jsa");
+    words_add(&image, "-Xlog:cds=off");
+    words_add(&image, "-Xlog:aot=off");
+    words_add(&image, "-XX:-UsePerfData");
+    words_add(&user, (char *)user_option);
+    options_drop_archive(&image, &user);
+    return same(image.v[image.n - 1], "-XX:-UsePerfData") && !image.v[image.n] ? image.n : 0;
+}
+
+static void test_archives_of_the_user(void)
+{
+    CHECK(kept_beside("-Xshare:auto") == 4 && kept_beside("-Dx=-XX:AOTCache=y") == 4);
+    CHECK(kept_beside("-XX:SharedArchiveFile=/v/a.jsa") == 2 && kept_beside("-Xshare:on") == 2);
+    CHECK(kept_beside("-XX:AOTCache=/v/a.aot") == 1 && kept_beside("-XX:AOTMode=record") == 1);
+}
+
 static char *an_image(const char *cache, unsigned nr, off_t bytes, time_t used)
 {
     char *path = fmt("%s/image/%u.img", cache, nr);
@@ -505,7 +524,8 @@ int main(void)
                  {"pump", test_pump},
                  {"pump-whole-lines", test_pump_whole_lines},
                  {"run-command", test_run_command},
-                 {"jvm-options", test_jvm_options}};
+                 {"jvm-options", test_jvm_options},
+                 {"archives-of-the-user", test_archives_of_the_user}};
     for (size_t i = 0; i < sizeof tests / sizeof *tests; i++) {
         int before = failures;
         now = tests[i].name;
