@@ -18,8 +18,7 @@
 #include "sched/mutex_inline.h"
 #include "sched/thread.h"
 
-#define BUCKETS    1024
-#define WAKE_BATCH 16
+#define BUCKETS 1024
 
 struct bucket {
     struct mutex lock; /* guards waiters */
@@ -139,10 +138,11 @@ static inline void grant(struct futex_waiter *w)
     sched_wake(t);
 }
 
-static void grant_all(struct futex_waiter **taken, int count)
+/* One that is granted may be gone at once: the next is read before. */
+static void grant_all(struct list *taken)
 {
-    for (int i = 0; i < count; i++)
-        grant(taken[i]);
+    struct futex_waiter *w, *next;
+    list_for_each_safe(w, next, taken, link) grant(w);
 }
 
 /* The first waiter of w and those after it that matches; NULL: none. Bucket's mutex held. */
@@ -157,8 +157,8 @@ static inline struct futex_waiter *first_match(struct bucket *b, struct list *at
     return NULL;
 }
 
-/* Unlinks at most max matching waiters. Bucket's mutex held. */
-static int take(struct bucket *b, struct futex_key key, u32 bits, struct futex_waiter **taken, int max)
+/* Moves at most max matching waiters from b to *taken. How many. Bucket's mutex held. */
+static int take(struct bucket *b, struct futex_key key, u32 bits, struct list *taken, int max)
 {
     struct list *at = b->waiters.next;
     struct futex_waiter *w;
@@ -166,7 +166,8 @@ static int take(struct bucket *b, struct futex_key key, u32 bits, struct futex_w
     while (at && count < max && (w = first_match(b, at, key, bits))) {
         at = w->link.next;
         dequeue(b, w);
-        taken[count++] = w;
+        list_push_back(taken, &w->link);
+        count++;
     }
     return count;
 }
@@ -178,17 +179,14 @@ static bool nobody_waits(struct bucket *b)
     return !__atomic_fetch_add(&b->count, 0, __ATOMIC_ACQ_REL);
 }
 
+/* All at once: those who are woken may come back and wait again before we are done, and are not meant. */
 static __attribute__((noinline)) int wake_many(struct bucket *b, struct futex_key key, int count, u32 bits)
 {
-    struct futex_waiter *taken[WAKE_BATCH];
-    int total = 0, got;
-    do {
-        mutex_lock(&b->lock);
-        got = take(b, key, bits, taken, MIN(count - total, WAKE_BATCH));
-        mutex_unlock(&b->lock);
-        grant_all(taken, got);
-        total += got;
-    } while (got == WAKE_BATCH && total < count);
+    struct list taken = LIST_INIT(taken);
+    mutex_lock(&b->lock);
+    int total = take(b, key, bits, &taken, count);
+    mutex_unlock(&b->lock);
+    grant_all(&taken);
     return total;
 }
 
@@ -253,23 +251,21 @@ int futex_requeue(u32 *addr, struct futex_key key, struct futex_key key2, int wa
                   u32 expected)
 {
     struct bucket *from = bucket_of(key), *to = bucket_of(key2);
-    struct futex_waiter *taken[WAKE_BATCH];
-    int woken = 0, moved = 0, got, err = 0;
+    struct list taken = LIST_INIT(taken);
+    int count = 0, err = 0;
     u32 value = expected;
-    do {
-        lock_both(from, to);
-        if (cmp && !woken)
-            err = load32_safe(addr, &value);
-        if (!err && value != expected)
-            err = -EAGAIN;
-        got = err ? 0 : take(from, key, FUTEX_ANY, taken, MIN(wake - woken, WAKE_BATCH));
-        woken += got;
-        if (!err && got < WAKE_BATCH)
-            moved = move(from, key, to, key2, move_max);
-        unlock_both(from, to);
-        grant_all(taken, got);
-    } while (got == WAKE_BATCH);
-    return err ? err : woken + moved;
+    lock_both(from, to);
+    if (cmp)
+        err = load32_safe(addr, &value);
+    if (!err && value != expected)
+        err = -EAGAIN;
+    if (!err) {
+        count = take(from, key, FUTEX_ANY, &taken, wake);
+        count += move(from, key, to, key2, move_max);
+    }
+    unlock_both(from, to);
+    grant_all(&taken);
+    return err ? err : count;
 }
 
 /* ---- FUTEX_WAKE_OP: futex(2) ---- */

@@ -461,3 +461,37 @@ CASE(futex_ping_pong)
     for (int i = 0; i < 2; i++)
         ERROR(pthread_join(t[i], NULL));
 }
+
+/* ---- who is woken and waits again at once is not woken twice by one call ---- */
+
+#define AGAINERS 40
+
+static volatile int again_over;
+
+static void *again(void *arg)
+{
+    while (!again_over)
+        futex(&word, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
+    return NULL;
+}
+
+CASE(futex_wake_all_again)
+{
+    pthread_t threads[AGAINERS];
+    bool once = true;
+    word = other = again_over = 0;
+    for (int i = 0; i < AGAINERS; i++)
+        threads[i] = start(again, NULL);
+    for (int i = 0; i < 200 && once; i++) {
+        long woken = futex(&word, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
+        once = woken <= AGAINERS;
+        woken = futex(&word, FUTEX_CMP_REQUEUE_PRIVATE, INT32_MAX, NULL, &other, 0);
+        once = once && woken <= AGAINERS;
+        sched_yield();
+    }
+    CHECK(once);
+    again_over = word = 1;
+    futex(&word, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
+    for (int i = 0; i < AGAINERS; i++)
+        pthread_join(threads[i], NULL);
+}
