@@ -9,8 +9,8 @@ static void enqueue(struct waitq *q, struct waiter *w)
 {
     if (!q->head.next)
         list_init(&q->head);
-    /* Callbacks first: waking one thread calls them all. */
-    if (w->func)
+    /* These first: waking one thread is for them all. */
+    if (w->func || w->looks)
         list_push_front(&q->head, &w->link);
     else
         list_push_back(&q->head, &w->link);
@@ -34,11 +34,22 @@ void waitq_add(struct waitq *q, struct waiter *w)
     mutex_unlock(&q->lock);
 }
 
-void waitq_enter(struct waitq *q, struct waiter *w)
+static inline void enter(struct waitq *q, struct waiter *w, bool looks)
 {
     w->thread = current_thread();
     w->func = NULL;
+    w->looks = looks;
     waitq_add(q, w);
+}
+
+void waitq_enter(struct waitq *q, struct waiter *w)
+{
+    enter(q, w, false);
+}
+
+void waitq_enter_looks(struct waitq *q, struct waiter *w)
+{
+    enter(q, w, true);
 }
 
 void waitq_leave(struct waitq *q, struct waiter *w)
@@ -85,6 +96,10 @@ void waitq_wake_one(struct waitq *q, u32 events)
         {
             if (w->func) {
                 w->func(w, events);
+                continue;
+            }
+            if (w->looks) {
+                sched_wake(w->thread);
                 continue;
             }
             /* To the end, so that the next wake-up goes to another. */

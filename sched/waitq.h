@@ -40,11 +40,13 @@ struct waiter {
     void (*func)(struct waiter *w,
                  u32 events); /* instead of waking; events: POLL* bits the waker knows, 0 unknown */
     bool queued;
+    bool looks; /* it takes nothing, so waking it is not enough: waitq_wake_one() wakes another, too */
 };
 
-void waitq_enter(struct waitq *q, struct waiter *w); /* for the calling thread */
-void waitq_add(struct waitq *q, struct waiter *w);   /* with w->func set by the caller */
-void waitq_leave(struct waitq *q, struct waiter *w); /* also removes one added by waitq_add */
+void waitq_enter(struct waitq *q, struct waiter *w);       /* for the calling thread */
+void waitq_enter_looks(struct waitq *q, struct waiter *w); /* the same, with w->looks: for poll() */
+void waitq_add(struct waitq *q, struct waiter *w);         /* with w->func set by the caller */
+void waitq_leave(struct waitq *q, struct waiter *w);       /* also removes one added by waitq_add */
 /* False: nobody waits. See above for who may rely on it. */
 static inline bool waitq_busy(const struct waitq *q)
 {
@@ -56,8 +58,9 @@ static inline bool waitq_busy(const struct waitq *q)
  * before any error. Nothing is lost: whoever changes the condition needs the mutex, and finds us queued.
  */
 int waitq_wait(struct waitq *q, struct mutex *lock, u64 deadline_ns, u32 sleep_flags);
-/* Wakes the thread that was woken least recently, and calls the callbacks before it. A thread so chosen that
- * leaves without taking what it waited for (-EINTR) must pass the wake-up on. */
+/* Wakes the thread that was woken least recently, of those that take something, besides all that only look,
+ * and calls the callbacks. A thread so chosen that leaves without taking what it waited for (-EINTR, or
+ * because it took something else) must pass the wake-up on, after it has left. */
 void waitq_wake_one(struct waitq *q, u32 events);
 void waitq_wake_all(struct waitq *q, u32 events);
 

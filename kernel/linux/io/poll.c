@@ -39,7 +39,7 @@ static void enter_all(struct asks *a)
         struct ask *k = &a->list[n];
         k->queue = k->file && k->file->ops->pollq ? k->file->ops->pollq(k->file) : NULL;
         if (k->queue)
-            waitq_enter(k->queue, &k->waiter);
+            waitq_enter_looks(k->queue, &k->waiter);
     }
 }
 
