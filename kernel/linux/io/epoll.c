@@ -10,6 +10,10 @@
  * unmarked before its file is asked for the last time; both are sequentially consistent. So an event either
  * comes before that, and the answer has it, or after, and marks the item again: none is lost.
  *
+ * An event wakes one thread, which may be one that is about to go with something else, or with nothing, its
+ * time being over. So whoever has left the wait queue looks whether there is anything for those who stay, and
+ * wakes one of them. Model, with the order of the stores: tests/model/epoll.pml.
+ *
  * Locks, in order: epoll.lock (the outer one's first, where they nest) < the watched file's own locks < its
  * wait queue < epoll.waitq. Events are written to the program's memory under epoll.lock, so what page faults
  * take comes after it. watch_lock (which items watch a file) is innermost of all.
@@ -236,9 +240,9 @@ static __attribute__((noinline)) int report_later(struct epoll *ep, struct epite
 }
 
 /* Moves at most *room events to *out, both of which follow, in one round through the ready list. 0 or
- * -EFAULT. */
+ * -EFAULT. Who does not wait passes on what it leaves there; see wait_events(). */
 static inline __attribute__((always_inline)) int collect(struct epoll *ep, struct uabi_epoll_event **out,
-                                                         s64 *room)
+                                                         s64 *room, bool waits)
 {
     mutex_lock_inline(&ep->lock);
     update_ready(ep);
@@ -256,7 +260,7 @@ static inline __attribute__((always_inline)) int collect(struct epoll *ep, struc
                 break;
         } while (unlikely(--left));
     }
-    if (unlikely(waitq_busy(&ep->waitq) && ep->ready_count))
+    if (!waits && unlikely(waitq_busy(&ep->waitq) && ep->ready_count))
         unlock_and_wake(ep);
     else
         mutex_unlock_inline(&ep->lock);
@@ -509,6 +513,17 @@ s64 sys_epoll_ctl(int epfd, int op, int fd, const struct uabi_epoll_event *ueven
 
 /* ---- epoll_wait ---- */
 
+/* Others wait, too: wakes one if there is anything to look at. */
+static __attribute__((noinline)) void pass_on(struct epoll *ep)
+{
+    mutex_lock(&ep->lock);
+    update_ready(ep);
+    bool any = ep->ready_count;
+    mutex_unlock(&ep->lock);
+    if (any)
+        waitq_wake_one(&ep->waitq, POLL_IN);
+}
+
 /* Waits for at least one event; timeout_ns 0: does not. The number moved, 0 at the end of the timeout,
  * -EINTR, -EFAULT. */
 static s64 wait_events(struct epoll *ep, struct uabi_epoll_event *out, s64 max, u64 timeout_ns)
@@ -518,9 +533,13 @@ static s64 wait_events(struct epoll *ep, struct uabi_epoll_event *out, s64 max, 
     struct waiter w;
     int err = timeout_ns ? 0 : -ETIMEDOUT, fault;
     waitq_enter(&ep->waitq, &w);
-    while (!(fault = collect(ep, &out, &room)) && room == max && !err)
+    while (!(fault = collect(ep, &out, &room, true)) && room == max && !err)
         err = sched_sleep(deadline_ns, SLEEP_INTERRUPTIBLE);
     waitq_leave(&ep->waitq, &w);
+    /* Only now: before, the one woken could be this thread. And it may have been, for an event that came
+     * after its last look: whoever chose it had the queue's mutex before we left, so we see the event. */
+    if (unlikely(waitq_busy(&ep->waitq)))
+        pass_on(ep);
     return room < max ? max - room : fault ? fault : err == -EINTR ? -EINTR : 0;
 }
 
@@ -553,7 +572,8 @@ static __attribute__((noinline)) s64 wait_for_events(int epfd, struct uabi_epoll
         return -EBADF;
     if (unlikely(f->ops != &epoll_ops))
         return wait_slowly(f, uevents, room, timeout_ns);
-    (void)collect(f->private, &uevents, &room); /* memory that is missing will be so the slow way, too */
+    (void)collect(f->private, &uevents, &room,
+                  false); /* memory that is missing will be so the slow way, too */
     s64 count = max - room;
     if (unlikely(!count)) /* and uevents is as it was */
         return wait_slowly(f, uevents, room, timeout_ns);
