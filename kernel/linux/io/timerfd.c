@@ -16,7 +16,7 @@ struct timerfd {
     struct waitq changed;
 };
 
-/* Counts what is due by now, and arms for what comes next. lock held. */
+/* Counts what is due by now. lock held. */
 static void count_due(struct timerfd *t)
 {
     u64 now = clock_monotonic_ns(), times = 1;
@@ -25,19 +25,21 @@ static void count_due(struct timerfd *t)
     if (t->interval_ns) {
         times += (now - t->deadline_ns) / t->interval_ns;
         t->deadline_ns += times * t->interval_ns;
-        timer_set(&t->timer, t->deadline_ns);
     } else {
         t->deadline_ns = 0;
     }
     t->expirations += times;
 }
 
-/* The timer thread. */
+/* The timer thread. Arms for what comes next: also what is not due yet by the clock of the CPU that it is on
+ * now, which may be a little behind the one where it was. */
 static void fire(struct timer *timer)
 {
     struct timerfd *t = container_of(timer, struct timerfd, timer);
     mutex_lock(&t->lock);
     count_due(t);
+    if (t->deadline_ns)
+        timer_set(&t->timer, t->deadline_ns);
     mutex_unlock(&t->lock);
     waitq_wake_all(&t->changed, POLL_IN);
 }
