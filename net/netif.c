@@ -188,6 +188,7 @@ static bool make_room(struct tcp_pcb_listen *l)
     if (tcp_ticks - oldest->tmr < HALF_OPEN_TICKS)
         return count >= l->backlog / 2u;
     tcp_abandon(oldest, 0);
+    syncookie_expect();
     return false;
 }
 
@@ -224,26 +225,34 @@ static void input(struct net_buf *frame)
         pbuf_free(p);
 }
 
+/* A SYN to lwIP, which is to answer it with a cookie. False: its header is not whole. */
+static bool input_syn(const struct flow_packet *syn, struct net_buf *frame)
+{
+    u32 header_len = syn->transport[12] / 16 * 4, there = frame->data + frame->len - syn->transport;
+    if (header_len < TCP_HLEN || header_len > MIN(there, syn->len)) {
+        net_frame_put(frame);
+        return false;
+    }
+    syncookie_choose(syncookie_make(syn, header_len));
+    input(frame);
+    syncookie_choose(0);
+    return true;
+}
+
 /* lwIP answers, in a connection that it makes and we take away again at once. */
 static void answer_by_cookie(struct tcp_pcb_listen *l, const struct flow_packet *syn, struct net_buf *frame)
 {
     const union flow_key *f = &syn->flow;
     ip_addr_t from = address_of(f->remote, f->v6), to = address_of(f->local, f->v6);
     u16 local_port = f->local_port, remote_port = f->remote_port;
-    u32 header_len = syn->transport[12] / 16 * 4, there = frame->data + frame->len - syn->transport;
     __typeof__(l->backlog) backlog = l->backlog;
-    if (header_len < TCP_HLEN || header_len > MIN(there, syn->len)) {
-        net_frame_put(frame);
-        return;
-    }
-    syncookie_choose(syncookie_make(syn, header_len));
     l->backlog = l->accepts_pending + 1;
-    input(frame);
+    bool answered = input_syn(syn, frame);
     l->backlog = backlog;
-    syncookie_choose(0);
-    struct tcp_pcb *p = table_find(&to, local_port, &from, remote_port);
+    struct tcp_pcb *p = answered ? table_find(&to, local_port, &from, remote_port) : NULL;
     if (p && p->state == SYN_RCVD) {
         tcp_abandon(p, 0);
+        syncookie_expect();
         received.cookies_sent++;
     }
 }
@@ -265,51 +274,65 @@ static void input_tcp(struct pbuf *p, const ip_addr_t *from, const ip_addr_t *to
 /*
  * A segment of no connection may acknowledge a cookie: then lwIP makes the connection out of the SYN that we
  * did not keep; what it says to that, the peer knows. The peer is there: if need be, one who has not
- * answered yet makes room.
+ * answered yet makes room. False: nothing is to be said to the segment. Either there is no room, as on Linux,
+ * or it is not the peer's first one, which was lost or overtaken: it comes again, if it is not reset.
  */
-static void believe_cookie(const struct flow_packet *ack)
+static bool believe_cookie(const struct flow_packet *ack)
 {
     const union flow_key *f = &ack->flow;
     ip_addr_t from = address_of(f->remote, f->v6), to = address_of(f->local, f->v6);
     struct tcp_pcb_listen *l;
-    u32 isn, count;
+    struct syncookie cookie;
+    u32 count;
     u8 syn[SYNCOOKIE_SYN];
-    if (!syncookie_check(ack, &isn) || table_find(&to, f->local_port, &from, f->remote_port) ||
-        !(l = listener_of(f)))
-        return;
+    struct tcp_pcb *kept = table_find(&to, f->local_port, &from, f->remote_port);
+    if (!syncookie_expected() || (kept && kept->state != SYN_RCVD) || !(l = listener_of(f)))
+        return true;
+    if (!syncookie_check(ack, &cookie))
+        return kept;
+    if (kept && kept->snd_nxt == cookie.isn + 1)
+        return true;
+    if (kept)
+        tcp_abandon(kept, 0); /* of a SYN sent again, when the number for it had changed */
     struct tcp_pcb *oldest = l->accepts_pending < l->backlog ? NULL : oldest_half_open(l, &count);
     if (oldest)
         tcp_abandon(oldest, 0);
-    struct pbuf *p = pbuf_alloc(PBUF_RAW, sizeof(syn), PBUF_RAM);
+    struct pbuf *p = l->accepts_pending < l->backlog ? pbuf_alloc(PBUF_RAW, sizeof(syn), PBUF_RAM) : NULL;
     if (!p)
-        return;
-    syncookie_syn(ack, isn, syn);
+        return false;
+    syncookie_syn(ack, &cookie, syn);
     pbuf_take(p, syn, sizeof(syn));
     received.cookies_believed++;
     transmit_checksums(&interface, true);
     ip_data.current_ip6_header = f->v6 ? (struct ip6_hdr *)(ack->transport - FLOW_IPV6) : NULL;
-    syncookie_choose(isn);
+    syncookie_choose(cookie.isn);
     transmit_mute(true);
     input_tcp(p, &from, &to);
     transmit_mute(false);
     syncookie_choose(0);
+    return table_find(&to, f->local_port, &from, f->remote_port);
 }
 
 void netif_input_frame(struct net_buf *frame)
 {
     struct flow_packet p;
     u8 flags = 0;
-    if (is_tcp(frame, &p, &flags) && flags == TCP_SYN) {
+    if (!is_tcp(frame, &p, &flags) || !(flags & (TCP_SYN | TCP_ACK)) || flags & TCP_RST) {
+        input(frame);
+    } else if (flags == TCP_SYN) {
         make_way(&p);
         struct tcp_pcb_listen *l = listener_of(&p.flow);
-        if (make_room(l)) {
+        if (make_room(l))
             answer_by_cookie(l, &p, frame);
-            return;
-        }
-    } else if (flags == TCP_ACK) {
-        believe_cookie(&p);
+        else if (l)
+            input_syn(&p, frame);
+        else
+            input(frame);
+    } else if (flags != TCP_ACK || believe_cookie(&p)) {
+        input(frame);
+    } else {
+        net_frame_put(frame);
     }
-    input(frame);
 }
 
 /* The bytes of an IP packet's payload, when its headers are `headers` bytes long and sound; else 0. */

@@ -17,8 +17,8 @@
  * 9293, 3.7.1). */
 static const u16 segments[] = {536, 1220, 1360, 1440};
 
-static u64 key[2];
-static u64 until_ns; /* cookies are about until then */
+static u64 key[2];   /* 0: not chosen yet */
+static u64 until_ns; /* cookies may come back until then */
 static u32 chosen;
 
 void syncookie_choose(u32 isn)
@@ -59,7 +59,7 @@ static void take_in(u64 v[4], u64 word)
     v[0] ^= word;
 }
 
-static u32 hash(const union flow_key *flow, u32 peer_isn, u64 unit)
+static u64 hash(const union flow_key *flow, u32 peer_isn, u64 unit)
 {
     u64 v[4] = {key[0] ^ 0x736f6d6570736575, key[1] ^ 0x646f72616e646f6d, key[0] ^ 0x6c7967656e657261,
                 key[1] ^ 0x7465646279746573};
@@ -116,30 +116,48 @@ static u32 options_of(const u8 *p, const u8 *end)
     return shift << 3 | sack << 2 | index;
 }
 
+void syncookie_expect(void)
+{
+    until_ns = clock_monotonic_ns() + (2ull << UNIT_SHIFT);
+}
+
+static u32 mask_of(u64 h)
+{
+    return h >> 32 & OPTION_MASK;
+}
+
+bool syncookie_expected(void)
+{
+    return until_ns && clock_monotonic_ns() < until_ns;
+}
+
 u32 syncookie_make(const struct flow_packet *syn, u32 header_len)
 {
     u64 now = clock_monotonic_ns();
-    if (!until_ns)
+    while (!key[0])
         random_bytes(key, sizeof(key));
-    until_ns = now + (2ull << UNIT_SHIFT);
-    u32 isn = hash(&syn->flow, be32(syn->transport + 4), now >> UNIT_SHIFT) & ~OPTION_MASK;
-    return isn | options_of(syn->transport + TCP_HLEN, syn->transport + header_len);
+    u64 h = hash(&syn->flow, be32(syn->transport + 4), now >> UNIT_SHIFT);
+    u32 options = options_of(syn->transport + TCP_HLEN, syn->transport + header_len);
+    return ((u32)h & ~OPTION_MASK) | (options ^ mask_of(h));
 }
 
-bool syncookie_check(const struct flow_packet *ack, u32 *isn)
+bool syncookie_check(const struct flow_packet *ack, struct syncookie *out)
 {
-    u64 now = clock_monotonic_ns(), unit = now >> UNIT_SHIFT;
-    if (now >= until_ns)
-        return false;
+    u64 unit = clock_monotonic_ns() >> UNIT_SHIFT;
     u32 peer_isn = be32(ack->transport + 4) - 1;
-    *isn = be32(ack->transport + 8) - 1;
-    return !((hash(&ack->flow, peer_isn, unit) ^ *isn) & ~OPTION_MASK) ||
-           !((hash(&ack->flow, peer_isn, unit - 1) ^ *isn) & ~OPTION_MASK);
+    out->isn = be32(ack->transport + 8) - 1;
+    for (u32 age = 0; age < 2; age++) {
+        u64 h = hash(&ack->flow, peer_isn, unit - age);
+        out->options = (out->isn & OPTION_MASK) ^ mask_of(h);
+        if (!(((u32)h ^ out->isn) & ~OPTION_MASK))
+            return true;
+    }
+    return false;
 }
 
-void syncookie_syn(const struct flow_packet *ack, u32 isn, u8 out[SYNCOOKIE_SYN])
+void syncookie_syn(const struct flow_packet *ack, const struct syncookie *cookie, u8 out[SYNCOOKIE_SYN])
 {
-    u32 shift = isn >> 3 & 15;
+    u32 shift = cookie->options >> 3;
     memset(out, 1, SYNCOOKIE_SYN); /* options: nothing */
     memcpy(out, ack->transport, TCP_HLEN);
     put_be32(out + 4, be32(ack->transport + 4) - 1);
@@ -148,13 +166,13 @@ void syncookie_syn(const struct flow_packet *ack, u32 isn, u8 out[SYNCOOKIE_SYN]
     out[13] = TCP_SYN;
     out[20] = OPTION_MSS;
     out[21] = 4;
-    flow_put_be16(out + 22, segments[isn & 3]);
+    flow_put_be16(out + 22, segments[cookie->options & 3]);
     if (shift != NO_SHIFT) {
         out[24] = OPTION_SHIFT;
         out[25] = 3;
         out[26] = shift;
     }
-    if (isn >> 2 & 1) {
+    if (cookie->options >> 2 & 1) {
         out[28] = OPTION_SACK;
         out[29] = 2;
     }

@@ -300,9 +300,9 @@ class Hostile:
                 if k in (1, 2, 4, 6, 8, 608, 618, 120):
                     self.put4(tcp(RST, seq + k, **to), 6)
 
-    def send_syn_flood(self):
+    def send_syn_flood(self, pause=0.005):
         for i in range(20_000):
             source = f"10.9.{self.random.randrange(1, 255)}.{self.random.randrange(1, 255)}"
             self.put4(tcp(SYN, self.random.getrandbits(32), source_port=1024 + i % 60_000, source=source, options=b"\2\4\5\xb4"), 6, source=source)
             if i % 50 == 0:
-                time.sleep(0.005)
+                time.sleep(pause)
