@@ -257,10 +257,12 @@ static void answer_by_cookie(struct tcp_pcb_listen *l, const struct flow_packet 
     }
 }
 
-/* A TCP segment between these addresses, the second of them ours, to lwIP. */
-static void input_tcp(struct pbuf *p, const ip_addr_t *from, const ip_addr_t *to)
+/* A TCP segment between these addresses, the second of them ours, to lwIP. ip6: its header if it is of IPv6;
+ * lwIP asks whether there is one, and believes that an IPv6 neighbour whose segments come is alive. */
+static void input_tcp(struct pbuf *p, const ip_addr_t *from, const ip_addr_t *to, const u8 *ip6)
 {
     p->if_idx = netif_get_index(&interface);
+    ip_data.current_ip6_header = IP_IS_V6(from) ? (struct ip6_hdr *)ip6 : NULL;
     ip_data.current_netif = ip_data.current_input_netif = &interface;
     ip_data.current_iphdr_src = *from;
     ip_data.current_iphdr_dest = *to;
@@ -272,10 +274,11 @@ static void input_tcp(struct pbuf *p, const ip_addr_t *from, const ip_addr_t *to
 }
 
 /*
- * A segment of no connection may acknowledge a cookie: then lwIP makes the connection out of the SYN that we
- * did not keep; what it says to that, the peer knows. The peer is there: if need be, one who has not
- * answered yet makes room. False: nothing is to be said to the segment. Either there is no room, as on Linux,
- * or it is not the peer's first one, which was lost or overtaken: it comes again, if it is not reset.
+ * While cookies are expected, a segment of no connection may acknowledge one: then lwIP makes the connection
+ * out of the SYN that we did not keep; what it says to that, the peer knows. The peer is there: if need be,
+ * one who has not answered yet makes room. False: nothing is to be said to the segment. Either there is no
+ * room, as on Linux, or it is not the peer's first one, which was lost or overtaken: it comes again, if it is
+ * not reset.
  */
 static bool believe_cookie(const struct flow_packet *ack)
 {
@@ -286,7 +289,7 @@ static bool believe_cookie(const struct flow_packet *ack)
     u32 count;
     u8 syn[SYNCOOKIE_SYN];
     struct tcp_pcb *kept = table_find(&to, f->local_port, &from, f->remote_port);
-    if (!syncookie_expected() || (kept && kept->state != SYN_RCVD) || !(l = listener_of(f)))
+    if ((kept && kept->state != SYN_RCVD) || !(l = listener_of(f)))
         return true;
     if (!syncookie_check(ack, &cookie))
         return kept;
@@ -304,10 +307,9 @@ static bool believe_cookie(const struct flow_packet *ack)
     pbuf_take(p, syn, sizeof(syn));
     received.cookies_believed++;
     transmit_checksums(&interface, true);
-    ip_data.current_ip6_header = f->v6 ? (struct ip6_hdr *)(ack->transport - FLOW_IPV6) : NULL;
     syncookie_choose(cookie.isn);
     transmit_mute(true);
-    input_tcp(p, &from, &to);
+    input_tcp(p, &from, &to, ack->transport - FLOW_IPV6);
     transmit_mute(false);
     syncookie_choose(0);
     return table_find(&to, f->local_port, &from, f->remote_port);
@@ -328,7 +330,7 @@ void netif_input_frame(struct net_buf *frame)
             input_syn(&p, frame);
         else
             input(frame);
-    } else if (flags != TCP_ACK || believe_cookie(&p)) {
+    } else if (flags != TCP_ACK || !syncookie_expected() || believe_cookie(&p)) {
         input(frame);
     } else {
         net_frame_put(frame);
@@ -354,12 +356,11 @@ void netif_input_segment(struct net_buf *frame, const ip_addr_t *from, const ip_
         return;
     }
     note_offloads(frame);
-    /* lwIP asks whether there is one, and believes that an IPv6 neighbour whose segments come is alive. */
-    ip_data.current_ip6_header = v6 ? (struct ip6_hdr *)(frame->data + FLOW_ETHERNET) : NULL;
+    const u8 *ip6 = frame->data + FLOW_ETHERNET;
     struct pbuf *p = netif_frame_pbuf(frame, headers, len);
     received.dropped += !p;
     if (p)
-        input_tcp(p, from, to);
+        input_tcp(p, from, to, ip6);
 }
 
 /* "queue N" and pairs of words: for people, and for tests/boot/net-queues. */

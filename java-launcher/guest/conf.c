@@ -32,6 +32,13 @@ void words_add(struct words *w, char *s)
     w->v[w->n] = NULL;
 }
 
+void words_cut(struct words *w, size_t n)
+{
+    w->n = n;
+    if (w->v)
+        w->v[n] = NULL;
+}
+
 static char *slurp(const char *path)
 {
     struct stat st;

@@ -31,6 +31,8 @@ struct launch_conf {
 };
 
 void words_add(struct words *w, char *s);
+/* Keeps the first n, at most as many as there are. */
+void words_cut(struct words *w, size_t n);
 
 /* Reads PATH into *C. On failure says why on standard error and ends the process with status 1. */
 void conf_read(const char *path, struct launch_conf *c);

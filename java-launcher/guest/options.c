@@ -136,9 +136,7 @@ void options_finish(struct words *options, uint64_t total_bytes)
             o = "-verbose:class";
         options->v[out++] = percent_to_size(o, total_bytes);
     }
-    options->n = out;
-    if (options->v)
-        options->v[out] = NULL;
+    words_cut(options, out);
 }
 
 /* Does an option begin with one of these words? */
@@ -164,9 +162,7 @@ static void drop(struct words *options, const char *const *list)
     for (size_t i = 0; i < options->n; i++)
         if (!begins(list, options->v[i]))
             options->v[out++] = options->v[i];
-    options->n = out;
-    if (options->v)
-        options->v[out] = NULL;
+    words_cut(options, out);
 }
 
 void options_drop_archive(struct words *image, const struct words *user)

@@ -22,9 +22,7 @@ void show_take(struct show *s, struct words *options)
     for (size_t i = 0; i < options->n; i++)
         if (!take(s, options->v[i]))
             options->v[out++] = options->v[i];
-    options->n = out;
-    if (options->v)
-        options->v[out] = NULL;
+    words_cut(options, out);
 }
 
 /* java.lang.VersionProps has print(boolean err) for the old options and println(boolean err) for the new. */
