@@ -374,7 +374,7 @@ $(BENCH_JARS): $(B)/benchmarks/%.jar: benchmarks/%.java $(B)/.deps
 	@mkdir -p $(B)/benchmarks/$*
 	@$(JDK)/bin/javac --release 17 -cp $(subst $(SPACE),:,$(NETTY_JARS)) -d $(B)/benchmarks/$* $<
 	$(call say,JAR)$(JDK)/bin/jar --create --file $@ --main-class $(*F) -C $(B)/benchmarks/$* .
-BENCH_PROGRAMS := $(addprefix $(B)/benchmarks/,net/server net/client net/loopback locks/maps)
+BENCH_PROGRAMS := $(addprefix $(B)/benchmarks/,net/server net/client net/loopback locks/maps locks/ring)
 $(BENCH_PROGRAMS): $(B)/benchmarks/%: benchmarks/%.c benchmarks/lib/bench.h $(B)/.deps
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) -I. -static -O1 -pthread -Wall -Wextra -Werror -Wno-unused-parameter $< -o $@

@@ -16,12 +16,25 @@ static u32 claim_idle(cpu_mask mask)
     return ~0u;
 }
 
+/* The thread that wakes t, which last ran on another CPU, will most likely sleep at once, and then this CPU
+ * has no more to do than that one: see thread.h. */
+static bool better_here(const struct thread *t, u32 last)
+{
+    const struct cpu *here = this_cpu();
+    const struct runqueue *rq = here->sched;
+    const struct thread *waker = here->current;
+    return here->id != last && !here->irq_depth && waker != rq->idle && waker->last_ran_ns < SCHED_BRIEF &&
+           PEEK(t->affinity) & cpu_bit(here->id) &&
+           PEEK(rq->load) - waker->queued_weight <= PEEK(runqueues[last].load) &&
+           clock_monotonic_ns() - waker->last_in_ns < SCHED_BRIEF;
+}
+
 u32 balance_select(struct thread *t)
 {
     u32 last = t->cpu;
     cpu_mask idle = PEEK(sched_idle_cpus);
     if (!idle && (PEEK(t->affinity) & cpu_bit(last)))
-        return last;
+        return better_here(t, last) ? cpu_id() : last;
     cpu_mask mask = allowed_cpus(t);
     idle &= mask;
     if (!(mask & cpu_bit(last)))

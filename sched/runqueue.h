@@ -13,8 +13,9 @@
 #define SCHED_BALANCE_LEAD (8 * NSEC_PER_MSEC)  /* virtual: lag behind another CPU that moves a thread */
 #define SCHED_ROTATE       (20 * NSEC_PER_MSEC) /* real: between two exchanges with equally busy CPUs */
 #define SCHED_LEAD_MAX     (40 * NSEC_PER_MSEC) /* virtual: more than this between CPUs is meaningless */
-#define SCHED_SCAN_MAX     32                   /* waiting threads looked at for one that may move */
-#define DEAD_CACHE_MAX     16                   /* ended threads kept per CPU with their stacks */
+#define SCHED_BRIEF        (200 * NSEC_PER_USEC) /* real: who runs for less is about to sleep again */
+#define SCHED_SCAN_MAX     32                    /* waiting threads looked at for one that may move */
+#define DEAD_CACHE_MAX     16                    /* ended threads kept per CPU with their stacks */
 
 /* thread->placement: what vruntime means while the thread is in a wake queue. */
 enum placement {

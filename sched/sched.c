@@ -72,6 +72,7 @@ static inline void account(struct runqueue *rq, struct thread *t)
 {
     u64 ran = rq->now - t->last_in_ns;
     t->last_in_ns = rq->now;
+    t->last_ran_ns = ran;
     PUBLISH(t->run_ns, t->run_ns + ran);
     if (t == rq->idle) {
         rq_update_vtime(rq, NULL);

@@ -36,14 +36,17 @@
  *
  * Each run queue belongs to its CPU, which alone touches it, with preemption off; other CPUs only read a few
  * published figures and push to its wake queue. A woken thread goes to its last CPU when that is idle, else
- * to an idle CPU, else to its last CPU. A CPU that goes idle while another has threads waiting asks for one
- * by an IPI. Among busy CPUs, the one that has threads waiting balances, every SCHED_BALANCE ns at most: it
- * gives its first waiting thread to (a) a CPU whose load (sum of weights) stays below its own even then, or
- * (b) a CPU whose running thread is SCHED_BALANCE_LEAD ahead of it in virtual time. (b) is what makes three
- * busy threads share two CPUs fairly: the thread that waits falls behind those on other CPUs and then moves
- * to them in turn. For (b) to make sense virtual time is comparable between CPUs: when two CPUs are further
- * apart than SCHED_LEAD_MAX (they were not both contended, or affinity keeps threads apart) the one behind is
- * lifted.
+ * to an idle CPU, else to its last CPU, or its waker's: to that one when the waker runs but briefly, as it
+ * did the last time (SCHED_BRIEF), and its CPU has then no more to do than the other. So threads that hand on
+ * to each other gather on a CPU, and none of them has to take one away from a thread that computes; where a
+ * host squeezes the vCPUs it is not even there before the host's next turn. A CPU that goes idle while
+ * another has threads waiting asks for one by an IPI. Among busy CPUs, the one that has threads waiting
+ * balances, every SCHED_BALANCE ns at most: it gives its first waiting thread to (a) a CPU whose load (sum of
+ * weights) stays below its own even then, or (b) a CPU whose running thread is SCHED_BALANCE_LEAD ahead of it
+ * in virtual time. (b) is what makes three busy threads share two CPUs fairly: the thread that waits falls
+ * behind those on other CPUs and then moves to them in turn. For (b) to make sense virtual time is comparable
+ * between CPUs: when two CPUs are further apart than SCHED_LEAD_MAX (they were not both contended, or
+ * affinity keeps threads apart) the one behind is lifted.
  *
  * What a CPU is worth differs: a host takes vCPUs away, hardware threads share a core; nobody tells the guest
  * how much. So that it hits CPUs and not threads, (c) busy CPUs with equal loads exchange the threads that
@@ -99,6 +102,7 @@ struct thread {
     u64 vruntime;
     u64 run_ns; /* CPU time used, up to last_in_ns */
     u64 last_in_ns;
+    u64 last_ran_ns;   /* how much was added to run_ns the last time */
     u64 arrived_ns;    /* when it came to `cpu` from another, or was made */
     u64 queued_weight; /* as added to the run queue's load */
     struct tree_node timer_node;

@@ -283,6 +283,64 @@ static void idle_does_not_look_when_told(void)
     sim_stop();
 }
 
+/* Threads that hand on to each other, each working but briefly. */
+static struct thread *ring[4];
+static u64 hops;
+static void hand_on(void *arg)
+{
+    for (u64 me = (u64)arg;;) {
+        while (hops % ARRAY_LEN(ring) != me)
+            sched_sleep(SLEEP_FOREVER, 0);
+        sim_work(SIM_STEP);
+        hops++;
+        sched_wake(ring[(me + 1) % ARRAY_LEN(ring)]);
+    }
+}
+
+static void start_ring(void)
+{
+    for (u64 i = 0; i < ARRAY_LEN(ring); i++)
+        ring[i] = thread_create("ring", hand_on, (void *)i, false);
+    for (u32 i = 0; i < ARRAY_LEN(ring); i++)
+        thread_start(ring[i]);
+}
+
+/* Beside a busy thread they gather on the other CPU: no hand-over has to wait for a CPU that is busy. */
+static void ring_gathers(void)
+{
+    struct thread *busy = hog(0, ~0UL);
+    sleep_for(10 * NSEC_PER_MSEC);
+    start_ring();
+    sleep_for(20 * NSEC_PER_MSEC);
+    u64 ipis = sim_ipis, ran = sched_run_ns(busy), handed = hops;
+    sleep_for(NSEC_PER_SEC);
+    ipis = sim_ipis - ipis;
+    handed = hops - handed;
+    ran = sched_run_ns(busy) - ran;
+    CHECK(ipis < handed / 50, "%lu interrupts for %lu hand-overs", ipis, handed);
+    CHECK(ran > NSEC_PER_SEC * 97 / 100, "the busy thread got %lu ns of a second", ran);
+    sim_stop();
+}
+
+/* So they do where no CPU is free of busy threads, and all get their share. */
+static void ring_gathers_among_busy(void)
+{
+    struct thread *busy[2] = {hog(0, ~0UL), hog(0, ~0UL)};
+    sleep_for(10 * NSEC_PER_MSEC);
+    start_ring();
+    sleep_for(NSEC_PER_SEC);
+    u64 ipis = sim_ipis, ran[2] = {sched_run_ns(busy[0]), sched_run_ns(busy[1])}, handed = hops;
+    sleep_for(5 * NSEC_PER_SEC);
+    ipis = sim_ipis - ipis;
+    handed = hops - handed;
+    for (u32 i = 0; i < 2; i++)
+        ran[i] = sched_run_ns(busy[i]) - ran[i];
+    CHECK(ipis < handed / 50, "%lu interrupts for %lu hand-overs", ipis, handed);
+    double ratio = (double)ran[0] / ran[1];
+    CHECK(ratio > 0.97 && ratio < 1.03, "the busy threads got %lu and %lu ns", ran[0], ran[1]);
+    sim_stop();
+}
+
 /* Where nothing comes soon it halts at once. */
 static void idle_gives_up(void)
 {
@@ -580,6 +638,8 @@ static const struct test {
     {"sched/idle-leaves-devices", 1, idle_leaves_devices},
     {"sched/idle-leaves-devices", 2, idle_leaves_devices},
     {"sched/idle-backs-off", 2, idle_backs_off},
+    {"sched/ring-gathers", 2, ring_gathers},
+    {"sched/ring-gathers-among-busy", 2, ring_gathers_among_busy},
     {"sched/many-sleepers-1", 1, many_sleepers},
     {"sched/many-sleepers-4", 4, many_sleepers},
     {"sched/timers", 2, timers},
