@@ -30,6 +30,36 @@ char *path_absolute(const char *path)
     return fmt("/%s", vec_join(&out, "/"));
 }
 
+/* The length of PATH up to and including its last "..", or 0 if it has none. */
+static size_t last_parent(const char *path)
+{
+    size_t found = 0;
+    for (const char *p = path; *p; p += strspn(p, "/")) {
+        size_t n = strcspn(p, "/");
+        if (n == 2 && !strncmp(p, "..", 2))
+            found = (size_t)(p - path) + n;
+        p += n;
+    }
+    return found;
+}
+
+char *path_host(const char *path)
+{
+    char dir[PATH_MAX];
+    size_t n = last_parent(path);
+    if (!n || !realpath(fmt("%.*s", (int)n, path), dir))
+        return path_absolute(path);
+    return path_absolute(fmt("%s/%s", dir, path + n));
+}
+
+char *path_real(const char *path)
+{
+    char real[PATH_MAX];
+    if (!realpath(path, real))
+        die("cannot find %s: %s", path, strerror(errno));
+    return xstrdup(real);
+}
+
 char *path_dir(const char *path)
 {
     const char *slash = strrchr(path, '/');

@@ -56,14 +56,21 @@ char *find_program(const char *program)
     return NULL;
 }
 
+/* What users set for their own programs must not reach the JDK's tools: a debugger to wait for, a heap. */
+static void forget_java_options(void)
+{
+    static const char *const names[] = {"JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS", "JDK_JAVA_OPTIONS"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        unsetenv(names[i]);
+}
+
 static void child(char *const *argv, const char *program, int out, int err, int report)
 {
     int null = open("/dev/null", O_RDWR);
     dup2(null, STDIN_FILENO);
     dup2(out < 0 ? null : out, STDOUT_FILENO);
     dup2(err < 0 ? null : err, STDERR_FILENO);
-    signal(SIGINT, SIG_DFL);
-    signal(SIGTERM, SIG_DFL);
+    forget_java_options();
     execv(program, argv);
     int e = errno;
     ssize_t ignored = write(report, &e, sizeof e);

@@ -1,8 +1,10 @@
 #include "java-launcher/host/qemu.h"
 #include "java-launcher/host/cmdline.h"
+#include "java-launcher/host/hostcpus.h"
 #include "java-launcher/host/install.h"
 #include "java-launcher/host/netcheck.h"
 #include "java-launcher/host/tap.h"
+#include "java-launcher/host/zone.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -33,23 +35,6 @@ void vm_require_qemu(void)
 
 /* ---- the kernel's command line ---- */
 
-/* The host's time zone by name, or NULL for UTC and for one without a name. */
-static char *host_time_zone(void)
-{
-    char link[PATH_MAX];
-    const char *tz = getenv("TZ");
-    if (tz && *tz)
-        return xstrdup(*tz == ':' ? tz + 1 : tz);
-    ssize_t n = readlink("/etc/localtime", link, sizeof link - 1);
-    link[n < 0 ? 0 : n] = 0;
-    char *name = strstr(link, "zoneinfo/");
-    name = name ? name + strlen("zoneinfo/") : link;
-    if (!*name || *name == '/' || !strcmp(name, "UTC") || !strcmp(name, "Etc/UTC") ||
-        !strcmp(name, "Etc/UCT"))
-        return NULL;
-    return xstrdup(name);
-}
-
 /* Sets NAME=VALUE where NAME was already, else at the end. */
 static void env_set(struct strvec *env, const char *assignment)
 {
@@ -65,7 +50,7 @@ static void env_set(struct strvec *env, const char *assignment)
 
 static void environment(const struct vm *vm, struct strvec *env)
 {
-    char *zone = host_time_zone();
+    char *zone = zone_name();
     env_set(env, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
     env_set(env, "HOME=/root");
     if (zone)
@@ -172,8 +157,8 @@ static void add_pair(struct strvec *argv, const char *option, const char *value)
 
 static unsigned default_cpus(void)
 {
-    long n = sysconf(_SC_NPROCESSORS_ONLN);
-    return n < 1 ? 1 : n > DEFAULT_CPUS_MAX ? DEFAULT_CPUS_MAX : (unsigned)n;
+    unsigned n = host_cpus();
+    return n > DEFAULT_CPUS_MAX ? DEFAULT_CPUS_MAX : n;
 }
 
 static unsigned cpus_of(const struct vm *vm)

@@ -51,14 +51,22 @@ static int64_t now_ms(void)
 
 /* ---- starting ---- */
 
+static bool is_ignored(int signo)
+{
+    struct sigaction old;
+    return sigaction(signo, NULL, &old) == 0 && old.sa_handler == SIG_IGN;
+}
+
+/* What is ignored when we start, by nohup or a shell that puts us into the background, stays so, but for
+ * SIGQUIT: as with a JVM. */
 static void watched_signals(sigset_t *set)
 {
+    static const int unless_ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGTSTP};
     sigemptyset(set);
-    sigaddset(set, SIGINT);
-    sigaddset(set, SIGTERM);
-    sigaddset(set, SIGHUP);
+    for (size_t i = 0; i < sizeof unless_ignored / sizeof *unless_ignored; i++)
+        if (!is_ignored(unless_ignored[i]))
+            sigaddset(set, unless_ignored[i]);
     sigaddset(set, SIGQUIT);
-    sigaddset(set, SIGTSTP);
     sigaddset(set, SIGCHLD);
 }
 

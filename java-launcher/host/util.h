@@ -66,7 +66,11 @@ bool parse_size(const char *s, uint64_t *bytes);
 
 /* ---- files: those that return int give 0 or -errno; those that return nothing die on errors ---- */
 
-char *path_absolute(const char *path);   /* lexical: current directory added, ".", ".." and "//" resolved */
+char *path_absolute(const char *path); /* lexical: current directory added, ".", ".." and "//" resolved */
+/* A path of this machine made absolute, and its ".." resolved where links lead, as the system would. Other
+ * links in it are kept; what is not there is resolved as path_absolute does. */
+char *path_host(const char *path);
+char *path_real(const char *path);       /* all links resolved; dies where there is none */
 char *path_dir(const char *path);        /* a new string */
 const char *path_base(const char *path); /* points into PATH */
 bool is_dir(const char *path);
@@ -90,8 +94,8 @@ void watch_interrupts(void);
 void check_interrupt(void);
 
 /* Runs ARGV (looked up in PATH), standard input from /dev/null; standard output goes to OUT and standard
- * error to ERR (either may be NULL: thrown away; both may be the same). Returns the exit status, 128 +
- * signal, or -errno when it could not start. */
+ * error to ERR (either may be NULL: thrown away; both may be the same). It does not see the variables
+ * that hold options for JVMs. Returns the exit status, 128 + signal, or -errno when it could not start. */
 int run_command(char *const *argv, struct buf *out, struct buf *err);
 /* The full path of PROGRAM found in PATH, or NULL. */
 char *find_program(const char *program);
