@@ -1,4 +1,5 @@
 #include "java-launcher/host/app.h"
+#include "java-launcher/host/habits.h"
 #include "java-launcher/host/jar.h"
 
 #include <errno.h>
@@ -19,7 +20,8 @@ static struct app_item *find(struct app *a, const char *host)
 static void add_class_path(struct app *a, const char *jar, const char *class_path);
 
 /* Adds a JAR (and what its Class-Path names) or a directory. A file that is no JAR is left out, as the JVM
- * does. */
+ * does. HOST is where a link leads if the user named it, for there the JVM looks for what its Class-Path
+ * names; what a Class-Path names is taken as it says. */
 static void add(struct app *a, char *host, bool on_path, bool fixed)
 {
     struct zip z;
@@ -74,7 +76,7 @@ static void add_wildcard(struct app *a, const char *dir)
         if (glob(fmt("%s/%s", dir, patterns[k]), 0, NULL, &g))
             continue;
         for (size_t i = 0; i < g.gl_pathc; i++)
-            add(a, path_absolute(g.gl_pathv[i]), true, false);
+            add(a, path_real(g.gl_pathv[i]), true, false);
         globfree(&g);
     }
 }
@@ -91,7 +93,7 @@ static void add_option(struct app *a, const char *class_path)
         }
         if (!is_file(e) && !is_dir(e))
             die("--classpath: no such file or directory: %s", e);
-        add(a, path_absolute(e), true, false);
+        add(a, path_real(e), true, false);
     }
 }
 
@@ -141,12 +143,14 @@ static void open_jar(struct app *a, const struct options *o)
     struct zip z;
     int err = zip_open(&z, o->app);
     if (err == -ENOENT)
-        die("no such file: %s", o->app);
+        die("no such file: %s%s", o->app, habit_no_jar(o->app));
     if (err == -EISDIR)
         die("%s is a directory, not a JAR (--classpath %s --main CLASS runs classes from it)", o->app,
             o->app);
+    if (err == -ESPIPE)
+        die("%s is a pipe or a device: a JAR must be a file", o->app);
     if (err == -ENOEXEC)
-        die("%s is not a JAR", o->app);
+        die("%s is not a JAR%s", o->app, habit_no_jar(o->app));
     if (err)
         die("cannot read %s: %s", o->app, strerror(-err));
     char *manifest = jar_manifest(&z);
@@ -155,7 +159,7 @@ static void open_jar(struct app *a, const struct options *o)
         die("%s has no Main-Class in its manifest: name the class with --main CLASS", o->app);
     a->start_jar = !o->main && !o->classpath && needs_jar_start(manifest);
     zip_close(&z);
-    add(a, path_absolute(o->app), true, false);
+    add(a, path_real(o->app), true, false);
 }
 
 static void find_main_release(struct app *a)

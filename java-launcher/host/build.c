@@ -198,7 +198,7 @@ static char *exec_path(const struct options *o)
 {
     char *found = find_program(o->exec);
     if (found)
-        return path_absolute(found);
+        return path_host(found);
     if (is_file(o->exec))
         die("%s is not executable", o->exec);
     if (is_dir(o->exec))

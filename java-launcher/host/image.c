@@ -26,10 +26,8 @@ static bool has_file_system(int fd)
 
 bool image_looks_like(const char *path)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    struct stat st;
-    bool yes = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
-               (has_file_system(fd) || ends_with(path, ".img"));
+    int fd = is_file(path) ? open(path, O_RDONLY | O_CLOEXEC) : -1; /* a pipe would wait for its writer */
+    bool yes = fd >= 0 && (has_file_system(fd) || ends_with(path, ".img"));
     if (fd >= 0)
         close(fd);
     return yes;
@@ -99,7 +97,7 @@ void image_open(struct image *im, const char *path)
     struct stat st;
     uint64_t at, length;
     memset(im, 0, sizeof *im);
-    im->path = path_absolute(path);
+    im->path = path_host(path);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &st) < 0)
         die("cannot read %s: %s", path, strerror(errno));

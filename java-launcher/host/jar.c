@@ -22,10 +22,11 @@ static size_t line_length(const char *p, const char **next)
 char *manifest_get(const char *text, const char *name)
 {
     size_t name_len = strlen(name);
+    char *last = NULL;
     for (const char *p = text, *next; *p; p = next) {
         size_t n = line_length(p, &next);
         if (n == 0)
-            return NULL; /* the main section ends at the first empty line */
+            break; /* the main section ends at the first empty line */
         if (n < name_len + 1 || strncasecmp(p, name, name_len) || p[name_len] != ':')
             continue;
         struct buf value = {0};
@@ -38,9 +39,10 @@ char *manifest_get(const char *text, const char *name)
         }
         while (value.n && value.p[value.n - 1] == ' ')
             value.p[--value.n] = 0;
-        return value.p;
+        free(last);
+        last = value.p;
     }
-    return NULL;
+    return last;
 }
 
 char *jar_manifest(const struct zip *z)

@@ -9,7 +9,7 @@
 #include "java-launcher/host/zip.h"
 
 /* The value of attribute NAME (any case) in the main section of manifest TEXT, continuation lines joined, a
- * new string; NULL if it is not there. */
+ * new string; NULL if it is not there. Of several the last counts, as in Java. */
 char *manifest_get(const char *text, const char *name);
 
 /* The manifest of an open JAR as a new string; "" if it has none or an unreadable one. */

@@ -55,7 +55,7 @@ static char *search_list(const char *list, const char *owner, const char *name)
         vec_split(&dirs, list, ':');
     for (size_t i = 0; i < dirs.n && !found; i++)
         found = usable(owner ? libs_expand(dirs.v[i], owner) : dirs.v[i], name);
-    return found ? path_absolute(found) : NULL;
+    return found ? path_host(found) : NULL;
 }
 
 static bool is_musl(const struct lib *lib)
@@ -97,7 +97,7 @@ static char *search(struct libs *l, const struct lib *by, const char *name, bool
     char *found = NULL;
     *by_name = false;
     if (strchr(name, '/'))
-        return is_file(name) ? path_absolute(name) : NULL;
+        return is_file(name) ? path_host(name) : NULL;
     if (by && !by->elf.runpath)
         for (const struct lib *o = by; o && !found; o = o->loader)
             found = search_list(o->elf.rpath, o->path, name);

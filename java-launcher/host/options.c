@@ -1,5 +1,7 @@
 #include "java-launcher/host/options.h"
+#include "java-launcher/host/habits.h"
 #include "java-launcher/host/netcheck.h"
+#include "java-launcher/host/wordfile.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -27,6 +29,7 @@ enum {
     OPT_IP,
     OPT_NO_REWRITE,
     OPT_IDLE_POLL,
+    OPT_ENV_FILE,
 };
 
 enum { MAX_IDLE_POLL = 1000000 };
@@ -39,6 +42,7 @@ static const struct option long_options[] = {
     {"net", required_argument, NULL, OPT_NET},
     {"ip", required_argument, NULL, OPT_IP},
     {"env", required_argument, NULL, 'e'},
+    {"env-file", required_argument, NULL, OPT_ENV_FILE},
     {"jvm", required_argument, NULL, 'J'},
     {"workdir", required_argument, NULL, 'w'},
     {"output", required_argument, NULL, 'o'},
@@ -78,7 +82,9 @@ static const char run_usage[] =
     "                           `ip tuntap add dev NAME mode tap multi_queue` has queues for each CPU\n"
     "      --ip ADDRESS/PREFIX[,GATEWAY[,NAMESERVER]]   fixed address instead of DHCP\n"
     "  -e, --env NAME[=VALUE]   environment variable; without =, the value it has here; may repeat\n"
-    "  -J, --jvm OPTION         option for the JVM, such as -J-Xmx75% or -J-ea; may repeat\n"
+    "      --env-file FILE      variables from the lines of a file, as Docker reads them; may repeat\n"
+    "  -J, --jvm OPTION         option for the JVM, such as -J-Xmx75% or -J-ea; -J@FILE: options in a file; "
+    "may repeat\n"
     "  -w, --workdir DIR        working directory in the VM (/)\n"
     "      --jdk DIR            JDK to take the Java runtime from ($JAVA_HOME, else the 17 under "
     "/usr/lib/jvm)\n"
@@ -103,7 +109,7 @@ static const char build_usage[] = "usage: moka build [OPTION]... app.jar -o app.
                                   "\n"
                                   "Makes one file that `moka run app.img` boots, on a machine without a JDK "
                                   "too. Options are those of moka run;\n"
-                                  "-m, -c, -e, -J, -w and --name become the image's defaults.\n";
+                                  "-m, -c, -e, --env-file, -J, -w and --name become the image's defaults.\n";
 
 static const char general_usage[] =
     "usage: moka run [OPTION]... app.jar [ARGUMENT]...    boot a JAR as a virtual machine\n"
@@ -136,7 +142,7 @@ static void add_volume(struct options *o, const char *arg)
     const char *colon = strstr(arg, ":/");
     if (!colon || colon == arg)
         die("-v %s: write HOSTDIR:/GUESTDIR or HOSTDIR:/GUESTDIR:ro", arg);
-    struct volume v = {.host = path_absolute(fmt("%.*s", (int)(colon - arg), arg))};
+    struct volume v = {.host = path_host(fmt("%.*s", (int)(colon - arg), arg))};
     char *guest = xstrdup(colon + 1), *mode = strrchr(guest, ':');
     if (mode && (!strcmp(mode, ":ro") || !strcmp(mode, ":rw"))) {
         v.read_only = mode[2] == 'o';
@@ -145,6 +151,8 @@ static void add_volume(struct options *o, const char *arg)
     if (strchr(guest, ':'))
         die("-v %s: after the guest's directory only :ro or :rw may follow", arg);
     v.guest = path_absolute(guest);
+    if (is_file(v.host))
+        die("-v %s: %s is a file: a volume is a directory (--add copies a file into the image)", arg, v.host);
     if (!is_dir(v.host))
         die("-v %s: no such directory: %s", arg, v.host);
     o->volumes = grow(o->volumes, o->n_volumes, sizeof v);
@@ -156,7 +164,7 @@ static void add_addition(struct options *o, const char *arg)
     const char *colon = strstr(arg, ":/");
     if (!colon || colon == arg)
         die("--add %s: write HOSTPATH:/GUESTPATH", arg);
-    struct addition a = {.host = path_absolute(fmt("%.*s", (int)(colon - arg), arg)),
+    struct addition a = {.host = path_host(fmt("%.*s", (int)(colon - arg), arg)),
                          .guest = path_absolute(colon + 1)};
     if (!is_dir(a.host) && !is_file(a.host))
         die("--add %s: no such file or directory: %s", arg, a.host);
@@ -221,6 +229,14 @@ static void add_env(struct options *o, const char *arg)
         vec_add(&o->env, fmt("%s=%s", arg, value));
 }
 
+static void add_env_file(struct options *o, const char *path)
+{
+    struct strvec lines = {0};
+    wordfile_env(path, &lines);
+    for (size_t i = 0; i < lines.n; i++)
+        add_env(o, lines.v[i]);
+}
+
 static void set_memory(struct options *o, const char *arg)
 {
     if (!parse_size(arg, &o->memory))
@@ -282,12 +298,14 @@ static void set_workdir(struct options *o, char *arg)
     o->workdir = path_absolute(arg);
 }
 
-/* -J--add-modules=... also says which modules the runtime must have. */
-static void add_jvm(struct options *o, char *arg)
+/* -J--add-modules=..., in one word or two, also says which modules the runtime must have. */
+static void add_jvm_word(struct options *o, char *arg)
 {
     static const char flag[] = "--add-modules=";
     if (!*arg)
         die("-J: the JVM option is empty");
+    if (o->jvm.n && !strcmp(o->jvm.v[o->jvm.n - 1], "--add-modules"))
+        vec_split(&o->modules, arg, ',');
     vec_add(&o->jvm, arg);
     if (starts_with(arg, flag))
         vec_split(&o->modules, arg + sizeof flag - 1, ',');
@@ -299,6 +317,17 @@ static void add_jvm(struct options *o, char *arg)
         vec_add(&o->modules, "jdk.management.agent");
     if (starts_with(arg, "-agentlib:jdwp"))
         vec_add(&o->modules, "jdk.jdwp.agent");
+}
+
+static void add_jvm(struct options *o, char *arg)
+{
+    struct strvec words = {0};
+    if (*arg == '@')
+        wordfile_arguments(arg + 1, &words);
+    else
+        vec_add(&words, arg);
+    for (size_t i = 0; i < words.n; i++)
+        add_jvm_word(o, words.v[i]);
 }
 
 static void take_text(struct options *o, int c, char *arg)
@@ -355,6 +384,9 @@ static void take(struct options *o, int c, char *arg)
     case 'e':
         add_env(o, arg);
         break;
+    case OPT_ENV_FILE:
+        add_env_file(o, arg);
+        break;
     case OPT_NET:
         set_net(o, arg);
         break;
@@ -398,12 +430,23 @@ static const char *command_name(const struct options *o)
     return o->command == CMD_RUN ? "run" : "build";
 }
 
+/* Dies if the next word is an option of another command, and says what it is here. */
+static void check_habit(char **argv)
+{
+    char *word = argv[optind], *hint = word ? habit_hint(word, argv[optind + 1]) : NULL;
+    if (hint)
+        die("%s", hint);
+}
+
 /* Takes options up to the first other word. */
 static void take_options(struct options *o, int argc, char **argv)
 {
     int c;
     opterr = 0;
-    while (!o->exec && (c = getopt_long(argc, argv, "+:m:c:v:p:e:J:w:o:h", long_options, NULL)) != -1) {
+    while (!o->exec) {
+        check_habit(argv);
+        if ((c = getopt_long(argc, argv, "+:m:c:v:p:e:J:w:o:h", long_options, NULL)) == -1)
+            return;
         const char *word = argv[optind - 1];
         if (c == 'h') {
             usage(command_name(o));

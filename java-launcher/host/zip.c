@@ -89,14 +89,18 @@ static bool locate_directory(struct zip *z)
 int zip_open(struct zip *z, const char *path)
 {
     struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC), err = 0;
     memset(z, 0, sizeof *z);
+    if (stat(path, &st) < 0)
+        return -errno;
+    if (S_ISDIR(st.st_mode))
+        return -EISDIR;
+    if (!S_ISREG(st.st_mode)) /* to open a pipe would wait for its writer */
+        return -ESPIPE;
+    int fd = open(path, O_RDONLY | O_CLOEXEC), err = 0;
     if (fd < 0)
         return -errno;
     if (fstat(fd, &st) < 0)
         err = -errno;
-    else if (S_ISDIR(st.st_mode))
-        err = -EISDIR;
     else if (st.st_size < END_SIZE)
         err = -ENOEXEC;
     if (!err) {

@@ -25,7 +25,8 @@ struct zip_entry {
     uint16_t method, flags;
 };
 
-/* 0; -errno when the file cannot be read; -ENOEXEC when it is no ZIP archive. */
+/* 0; -errno when the file cannot be read: -EISDIR for a directory, -ESPIPE for a pipe or a device; -ENOEXEC
+ * when it is no ZIP archive. */
 int zip_open(struct zip *z, const char *path);
 void zip_close(struct zip *z);
 

@@ -128,6 +128,7 @@ static void test_manifest(void)
     CHECK(same(manifest_get(text, "Empty"), ""));
     CHECK(!manifest_get(text, "Hidden") && !manifest_get(text, "Main") && !manifest_get("", "Main-Class"));
     CHECK(same(manifest_get("Main-Class: X", "Main-Class"), "X"));
+    CHECK(same(manifest_get("A: 1\nA: 2\n 3\n\nA: 4\n", "A"), "23"));
     CHECK(same(manifest_get("A: 1\rMain-Class: X\r", "Main-Class"), "X"));
     CHECK(same(manifest_get("A: 1\nMain-Class: X\n Y\n", "Main-Class"), "XY"));
     char url[] = "file:///a%20b/c.jar", plain[] = "lib/x%2ejar", web[] = "http://x/y.jar";
