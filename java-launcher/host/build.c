@@ -84,7 +84,7 @@ static void stage_runtime(struct stage *s, const char *runtime)
     struct libs l = {0};
     int err = copy_tree(runtime, stage_path(s, "/jvm"), true);
     if (err)
-        die("cannot copy the Java runtime: %s", strerror(-err));
+        die("cannot copy the Java runtime to %s: %s", s->root, strerror(-err));
     libs_add(&l, fmt("%s/lib/server/libjvm.so", runtime));
     add_libraries_below(&l, fmt("%s/lib", runtime));
     for (size_t i = 0; i < sizeof opened_later / sizeof *opened_later; i++)

@@ -15,6 +15,16 @@
 enum { DAY = 24 * 60 * 60, KEEP_DAYS = 30 };
 static const uint64_t keep_image_bytes = 2ul << 30; /* some twenty Java applications */
 
+/* Makes the directory with those above it. */
+static bool make_all(const char *dir)
+{
+    if (is_dir(dir))
+        return true;
+    if (!strcmp(dir, "/") || !make_all(path_dir(dir)))
+        return false;
+    return mkdir(dir, 0755) == 0 || errno == EEXIST;
+}
+
 char *cache_dir(void)
 {
     const char *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
@@ -25,8 +35,7 @@ char *cache_dir(void)
         dir = fmt("%s/.cache/moka", home);
     else
         die("no place for the cache: set HOME or XDG_CACHE_HOME");
-    make_dirs(dir);
-    if (access(dir, W_OK) < 0)
+    if (!make_all(dir) || access(dir, W_OK) < 0)
         die("cannot write to the cache %s: %s (XDG_CACHE_HOME moves it)", dir, strerror(errno));
     return dir;
 }

@@ -234,7 +234,7 @@ static void copy_runtime(const struct jdk *j, const char *to)
                   : is_file(from) ? copy_file(from, dest, 0755)
                                   : 0;
         if (err)
-            die("cannot copy %s: %s", from, strerror(-err));
+            die("cannot copy %s to %s: %s", from, to, strerror(-err));
     }
     remove_tree(fmt("%s/lib/src.zip", to));
     remove_tree(fmt("%s/lib/ct.sym", to));

@@ -14,6 +14,7 @@ void pump_init(struct pump *p, int from, int to)
     p->to = to;
     p->own_from = p->own_to = p->waiting = p->whole_lines = p->ended = false;
     p->pos = p->ready = p->end = 0;
+    p->error = 0;
     p->small_steps = fstat(to, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISSOCK(st.st_mode);
 }
 
@@ -68,6 +69,12 @@ static void fill(struct pump *p)
     }
 }
 
+/* After an error of a write: nobody wants more, or the terminal was hung up. All else is a loss. */
+static bool reader_is_gone(const struct pump *p)
+{
+    return errno == EPIPE || errno == ECONNRESET || (errno == EIO && p->small_steps);
+}
+
 static void empty(struct pump *p)
 {
     size_t n = p->ready - p->pos;
@@ -78,8 +85,8 @@ static void empty(struct pump *p)
         done = write(p->to, p->buf + p->pos, n);
     if (done >= 0) {
         p->pos += (size_t)done;
-    } else if (errno != EINTR &&
-               errno != EAGAIN) { /* the reader is gone: so are the rest and what would follow */
+    } else if (errno != EINTR && errno != EAGAIN) { /* what would follow is lost with the rest */
+        p->error = reader_is_gone(p) ? 0 : errno;
         p->pos = p->end;
         finish(p);
     }

@@ -23,6 +23,7 @@ struct pump {
     bool waiting;     /* a background process may not read its terminal now: try again later */
     bool whole_lines; /* writes no part of a line that is still to be completed: others write there, too */
     bool ended;
+    int error; /* why bytes were lost, an errno: not because the reader is gone. 0: none were */
     size_t pos, ready, end;
     char buf[PUMP_BUFFER];
 };

@@ -280,6 +280,22 @@ static char *how_it_ended(int wait_status)
     return fmt("QEMU's status was %d", WEXITSTATUS(wait_status));
 }
 
+/* Output that was lost, as on a full disk. */
+static bool tell_losses(const struct run *r)
+{
+    const struct pump *pumps[] = {&r->out, &r->err};
+    static const char *const names[] = {"output", "error"};
+    bool lost = false;
+    for (int i = 0; i < 2; i++) {
+        if (!pumps[i]->error)
+            continue;
+        dprintf(STDERR_FILENO, "moka: cannot write the program's standard %s: %s\n", names[i],
+                strerror(pumps[i]->error));
+        lost = true;
+    }
+    return lost;
+}
+
 static int result(struct run *r)
 {
     bool say = r->status < 0 || verbose;
@@ -288,8 +304,9 @@ static int result(struct run *r)
             r->qemu_text.p[r->qemu_text.n - 1] = 0;
         dprintf(STDERR_FILENO, "%s\n", r->qemu_text.p);
     }
+    bool lost = tell_losses(r);
     if (r->status >= 0)
-        return r->status;
+        return lost && r->status == 0 ? EXIT_MOKA : r->status;
     dprintf(STDERR_FILENO, "moka: the VM ended without an exit status (%s)\n", how_it_ended(r->wait_status));
     return EXIT_MOKA;
 }

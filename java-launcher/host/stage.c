@@ -90,7 +90,7 @@ void stage_copy(struct stage *s, const char *host, const char *guest)
         err = S_ISDIR(st.st_mode) ? copy_tree(host, to, false) : copy_file(host, to, st.st_mode & 0777);
     }
     if (err)
-        die("cannot copy %s into the image: %s", host, strerror(-err));
+        die("cannot copy %s into the image, below %s: %s", host, s->root, strerror(-err));
 }
 
 /* PATH with its directories' links resolved, but the name itself kept: the same file whichever way it was
