@@ -15,14 +15,14 @@
 enum { DAY = 24 * 60 * 60, KEEP_DAYS = 30 };
 static const uint64_t keep_image_bytes = 2ul << 30; /* some twenty Java applications */
 
-/* Makes the directory with those above it. */
+/* Makes the directory with those above it, for their owner only: images hold what is in their JARs. */
 static bool make_all(const char *dir)
 {
     if (is_dir(dir))
         return true;
     if (!strcmp(dir, "/") || !make_all(path_dir(dir)))
         return false;
-    return mkdir(dir, 0755) == 0 || errno == EEXIST;
+    return mkdir(dir, 0700) == 0 || errno == EEXIST;
 }
 
 char *cache_dir(void)

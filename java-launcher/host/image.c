@@ -208,6 +208,7 @@ void image_write(const struct image *im, const struct options *o, const char *ou
         die("-o %s: is a directory", output);
     cleanup_add(temp);
     image_seal(&out, im->path, temp);
+    chmod(temp, 0666 & ~o->umask);
     if (rename(temp, output) < 0)
         die("cannot write %s: %s", output, strerror(errno));
 }

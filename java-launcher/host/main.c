@@ -10,6 +10,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* An image is what it is: options that change its contents come too late. */
 static void refuse_for_image(const struct options *o)
@@ -60,12 +61,15 @@ int main(int argc, char **argv)
 {
     struct options o;
     const char *word = argc > 1 ? argv[1] : "";
+    mode_t mask = umask(022);
     if (!strcmp(word, "run")) {
         options_parse(&o, CMD_RUN, argc, argv);
+        o.umask = mask;
         return run(&o);
     }
     if (!strcmp(word, "build")) {
         options_parse(&o, CMD_BUILD, argc, argv);
+        o.umask = mask;
         return build(&o);
     }
     if (is(word, "help", "--help") || is(word, "-h", "-h")) {

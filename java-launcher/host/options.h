@@ -51,6 +51,7 @@ struct options {
     struct strvec jvm; /* options for the JVM */
     struct strvec modules;
     char *jdk, *main, *classpath, *name, *workdir, *kernel, *output, *machine;
+    mode_t umask; /* of whoever gave the command: the program's, and for the image's file. Ours is 022 */
     enum accel accel;
     bool no_rewrite; /* --no-rewrite: leave all system calls in the image as they are */
     bool strace, gdb, dry_run;

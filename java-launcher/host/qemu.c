@@ -20,6 +20,7 @@ static const char qemu_program[] = "qemu-system-x86_64";
 enum {
     DEFAULT_MEMORY_MIB = 1024,
     DEFAULT_CPUS_MAX = 4,
+    DEFAULT_UMASK = 022, /* the kernel's */
     MICROVM_SLOTS = 8,   /* virtio-mmio transports of a microvm without ACPI */
     FIXED_DEVICES = 3,   /* blk, serial, rng */
     NET_QUEUES_MAX = 16, /* pairs that the kernel's driver uses */
@@ -80,6 +81,8 @@ static void add_options(const struct vm *vm, struct buf *line)
                               vm->o->volumes[i].read_only ? ":ro" : ""));
     if (workdir)
         cmdline_add(line, fmt("cwd=%s", workdir));
+    if (vm->o->umask != DEFAULT_UMASK)
+        cmdline_add(line, fmt("umask=%03o", vm->o->umask));
     if (name)
         cmdline_add(line, fmt("hostname=%s", name));
     if (vm->o->ip)

@@ -7,7 +7,7 @@
 
 #define TEXT_MAX 65536
 
-struct cmdline cmdline = {.cwd = "/", .hostname = "moka"};
+struct cmdline cmdline = {.cwd = "/", .hostname = "moka", .umask = 022};
 
 static int hex_digit(char c)
 {
@@ -55,15 +55,17 @@ static void add_limited(const char **array, u32 *count, u32 room, const char *va
         log_warn("moka: more than %u %s on the command line; the rest is ignored\n", room, what);
 }
 
-/* A decimal number up to max; what is not one leaves the default. */
-static void set_number(u32 *to, u32 max, const char *word, const char *digits)
+/* A number up to max, of digits below base (at most 10); what is not one leaves the default. */
+static void set_number(u32 *to, u32 base, u32 max, const char *word, const char *digits)
 {
     u64 n = 0;
     const char *p = digits;
-    for (; *p >= '0' && *p <= '9' && n <= max; p++)
-        n = n * 10 + (u64)(*p - '0');
+    for (; *p >= '0' && *p < (char)('0' + base) && n <= max; p++)
+        n = n * base + (u64)(*p - '0');
     if (p == digits || *p || n > max)
-        log_warn("moka: kernel option '%s' ignored: it takes a number from 0 to %u\n", word, max);
+        log_warn(base == 8 ? "moka: kernel option '%s' ignored: it takes an octal number from 0 to %o\n"
+                           : "moka: kernel option '%s' ignored: it takes a number from 0 to %u\n",
+                 word, max);
     else
         *to = (u32)n;
 }
@@ -86,7 +88,9 @@ static void parse_option(const char *word)
     else if ((v = value_of(word, "ip=")))
         cmdline.ip = v;
     else if ((v = value_of(word, "idle-poll=")))
-        set_number(&cmdline.idle_poll_us, 1000000, word, v);
+        set_number(&cmdline.idle_poll_us, 10, 1000000, word, v);
+    else if ((v = value_of(word, "umask=")))
+        set_number(&cmdline.umask, 8, 0777, word, v);
     else if ((v = value_of(word, "volume=")))
         add_limited(cmdline.volumes, &cmdline.volume_count, ARRAY_LEN(cmdline.volumes), v, "volumes");
     else if ((v = value_of(word, "virtio_mmio.device=")))

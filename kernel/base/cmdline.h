@@ -12,6 +12,7 @@ struct cmdline {
     char *
         *argv; /* the program's path and arguments, NULL-terminated; argv[0] NULL when there is no program */
     u32 argc, envc;
+    u32 umask;               /* the program's at its start */
     u32 idle_poll_us;        /* how long an idle CPU looks for work before it halts; set before parsing */
     const char *volumes[32]; /* TAG:GUESTDIR[:ro] */
     u32 volume_count;

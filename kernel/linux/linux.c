@@ -52,7 +52,7 @@ void linux_init(void)
 {
     list_init(&process.tasks);
     list_init(&process.pending.queue);
-    process.umask = 022;
+    process.umask = cmdline.umask;
     set_limits();
     sigframe_init();
     strace_on = cmdline.strace;

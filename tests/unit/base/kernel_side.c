@@ -43,6 +43,11 @@ int moka_cmdline_parse(const char *text)
     return cmdline_parse(text, alloc);
 }
 
+unsigned moka_cmdline_umask(void)
+{
+    return cmdline.umask;
+}
+
 unsigned moka_cmdline_idle_poll(void)
 {
     return cmdline.idle_poll_us;

@@ -18,6 +18,7 @@ const char *moka_cmdline_arg(unsigned i);
 const char *moka_cmdline_env(unsigned i);
 const char *moka_cmdline_mmio(unsigned i);
 unsigned moka_cmdline_idle_poll(void);
+unsigned moka_cmdline_umask(void);
 
 struct item {
     struct tree_node node;
@@ -128,6 +129,11 @@ static void test_cmdline(void)
            !strcmp(moka_cmdline_mmio(0), "512@0xfeb00e00:12"));
     assert(moka_cmdline_parse("bad%2") == -EINVAL && strstr(moka_last_error, "bad%2"));
     assert(moka_cmdline_parse("bad%00") == -EINVAL);
+    assert(moka_cmdline_umask() == 022);
+    assert(!moka_cmdline_parse("umask=077") && moka_cmdline_umask() == 077);
+    assert(!moka_cmdline_parse("umask=1000") && moka_cmdline_umask() == 077 &&
+           strstr(moka_last_error, "umask=1000"));
+    assert(!moka_cmdline_parse("umask=8") && moka_cmdline_umask() == 077);
     const char *wrong[] = {"", "x", "-1", "5x", "1000001", "18446744073709551617"};
     assert(!moka_cmdline_parse("idle-poll=1000000") && moka_cmdline_idle_poll() == 1000000 &&
            !moka_cmdline_parse("idle-poll=0") && !moka_cmdline_idle_poll());
