@@ -192,8 +192,8 @@ void app_open(struct app *a, const struct options *o)
 void app_check(const struct app *a, const struct options *o, const struct jdk *j)
 {
     if (a->main_release > j->release)
-        die("%s is compiled for Java %d, but the JDK at %s is %d: name a newer one with --jdk DIR",
-            a->main_class, a->main_release, j->home, j->release);
+        die("%s is compiled for Java %d, but the JDK at %s is %d%s: name a newer one with --jdk DIR",
+            a->main_class, a->main_release, j->home, j->release, j->passed_over);
     (void)o;
 }
 

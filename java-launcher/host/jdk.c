@@ -1,5 +1,6 @@
 #include "java-launcher/host/jdk.h"
 #include "java-launcher/host/cache.h"
+#include "java-launcher/host/elf.h"
 #include "java-launcher/host/stage.h"
 
 #include <errno.h>
@@ -22,27 +23,46 @@ static char *release_value(const char *text, const char *key)
     return NULL;
 }
 
-/* A whole JDK: it has the JVM, and jlink to make smaller runtimes. */
-static bool is_jdk(const char *dir)
+/* What is wrong with its JVM, or NULL. */
+static const char *jvm_flaw(const char *libjvm)
 {
-    return is_file(fmt("%s/lib/server/libjvm.so", dir)) && access(fmt("%s/bin/jlink", dir), X_OK) == 0 &&
-           is_file(fmt("%s/release", dir));
+    struct elf_info elf = {0};
+    if (!is_file(libjvm))
+        return "it has no lib/server/libjvm.so";
+    if (elf_read(libjvm, &elf) < 0)
+        return "its JVM is not for x86-64 Linux";
+    if (vec_has(&elf.needed, "libc.musl-x86_64.so.1"))
+        return "its JVM is for musl, not for glibc";
+    return NULL;
 }
 
-static bool load(struct jdk *j, const char *dir)
+/* Why DIR is not a whole JDK, with the JVM and jlink to make smaller runtimes; or NULL, with J filled in. */
+static const char *load_flaw(struct jdk *j, const char *dir)
 {
     struct buf text = {0};
-    if (!is_jdk(dir) || read_whole(fmt("%s/release", dir), &text) < 0)
-        return false;
+    const char *flaw = jvm_flaw(fmt("%s/lib/server/libjvm.so", dir));
+    if (!is_dir(dir))
+        return "it is not there";
+    if (flaw)
+        return flaw;
+    if (access(fmt("%s/bin/jlink", dir), X_OK) < 0)
+        return "it has no bin/jlink, so it is but a Java runtime";
+    if (read_whole(fmt("%s/release", dir), &text) < 0)
+        return "it has no file named release";
     char *modules = release_value(text.p, "MODULES");
     j->home = realpath(dir, NULL);
     j->version = release_value(text.p, "JAVA_VERSION");
     if (!j->home || !j->version)
-        return false;
+        return "its file named release does not tell the version";
     j->release = atoi(starts_with(j->version, "1.") ? j->version + 2 : j->version);
     if (modules)
         vec_split(&j->modules, modules, ' ');
-    return j->release >= 9;
+    return j->release >= 9 ? NULL : "it is older than Java 9";
+}
+
+static bool load(struct jdk *j, const char *dir)
+{
+    return !load_flaw(j, dir);
 }
 
 /* Among the JDKs installed: a 17, else the newest. */
@@ -67,15 +87,20 @@ static bool find_installed(struct jdk *best)
 void jdk_find(struct jdk *j, const char *dir)
 {
     const char *java_home = getenv("JAVA_HOME");
+    const char *at = dir ? dir : java_home && *java_home ? java_home : NULL;
+    char *passed_over = "";
     memset(j, 0, sizeof *j);
-    if (dir) {
-        if (!load(j, dir))
-            die("%s is not a JDK (no bin/jlink or lib/server/libjvm.so in it, or older than 9)", dir);
-    } else if (!(java_home && *java_home && load(j, java_home)) && !find_installed(j)) {
-        die("no JDK found: install one (Debian: apt-get install openjdk-17-jdk-headless), or name it with "
-            "--jdk DIR");
-    }
-    note("JDK %s at %s", j->version, j->home);
+    const char *flaw = at ? load_flaw(j, at) : NULL;
+    if (flaw && dir)
+        die("%s is not a JDK that can be used: %s", dir, flaw);
+    if (flaw)
+        passed_over = fmt(" (JAVA_HOME is %s: %s)", java_home, flaw);
+    if ((flaw || !at) && !find_installed(j))
+        die("no JDK found%s: install one (Debian: apt-get install openjdk-17-jdk-headless), or name it with "
+            "--jdk DIR",
+            passed_over);
+    j->passed_over = passed_over;
+    note("JDK %s at %s%s", j->version, j->home, passed_over);
 }
 
 void jdk_key(const struct jdk *j, struct sha256 *key)

@@ -12,11 +12,13 @@ struct jdk {
     char *version;         /* JAVA_VERSION of its release file, "17.0.21" */
     int release;           /* 17 */
     struct strvec modules; /* all it has */
+    char
+        *passed_over; /* why it is not the one of JAVA_HOME: " (JAVA_HOME ...)"; "" if it is or none is set */
 };
 
 /*
- * The JDK at DIR (of --jdk), else at JAVA_HOME if that is a whole JDK, else the 17 under /usr/lib/jvm, else
- * the newest there. Dies with what to do when there is none.
+ * The JDK at DIR (of --jdk), else at JAVA_HOME if that is a whole JDK for this kind of machine, else the 17
+ * under /usr/lib/jvm, else the newest there. Dies with what to do when there is none.
  */
 void jdk_find(struct jdk *j, const char *dir);
 
