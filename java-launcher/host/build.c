@@ -28,9 +28,8 @@ static void make_erofs(const struct stage *s, const char *uuid_key, const char *
     struct buf text = {0};
     char *uuid =
         fmt("%.8s-%.4s-4%.3s-8%.3s-%.12s", uuid_key, uuid_key + 8, uuid_key + 12, uuid_key + 4, uuid_key + 8);
-    char *argv[] = {
-        "mkfs.erofs", "-x-1",  "--all-root", fmt("-T%d", STAGE_TIME), "-Eforce-inode-compact", "-U", uuid,
-        (char *)to,   s->root, NULL};
+    char *argv[] = {"mkfs.erofs", "-x-1",  "--all-root", fmt("-T%d", STAGE_TIME), "-U", uuid,
+                    (char *)to,   s->root, NULL};
     progress("making the image");
     if (!find_program(argv[0]))
         die("mkfs.erofs is not installed (Debian: apt-get install erofs-utils)");

@@ -274,6 +274,10 @@ static void turn(struct run *r)
 
 static char *how_it_ended(int wait_status)
 {
+    if (WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGKILL)
+        return xstrdup(
+            "QEMU was killed from outside, as happens when this machine, or the control group, has "
+            "no memory left");
     if (WIFSIGNALED(wait_status))
         return fmt("QEMU was ended by signal %d, %s", WTERMSIG(wait_status),
                    strsignal(WTERMSIG(wait_status)));
