@@ -39,6 +39,12 @@ void netif_input_frame(struct net_buf *frame);
 /* The same of one that channel.c found to be a whole TCP segment between these addresses, the second of them
  * ours, and no SYN: lwIP's layers below TCP have nothing more to look at than IP's checksum. core held. */
 void netif_input_segment(struct net_buf *frame, const ip_addr_t *from, const ip_addr_t *to);
+/* What is behind these two, when nothing of TCP's beginnings is left to look at: any frame to lwIP; a TCP
+ * segment between these addresses, the second of them ours, whose checksum is good (transmit_checksums) or
+ * still to be looked at. ip6: its header if it is of IPv6; lwIP asks whether there is one, and believes that
+ * an IPv6 neighbour whose segments come is alive. core held. */
+void netif_give(struct net_buf *frame);
+void netif_give_tcp(struct pbuf *p, const ip_addr_t *from, const ip_addr_t *to, const u8 *ip6);
 /* Does an IPv4 frame off the device say that it comes from this machine? Any context. */
 bool netif_martian(const struct net_buf *frame);
 /* A pbuf of `len` of the frame's bytes, from the first piece's `skip`th on; takes the frame over. NULL: out
