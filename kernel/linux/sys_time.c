@@ -18,27 +18,39 @@ u64 process_run_ns(void)
     return ns;
 }
 
-/* CPU clocks of threads and processes are negative numbers: ~id << 3 | 4 for a thread | kind
- * (clock_getcpuclockid(3)). */
-static int cpu_clock(s32 clock, u64 *ns)
+int cpu_clock_owner(s32 clock, s32 *tid)
 {
     s32 id = ~(clock >> 3);
+    bool of_thread = clock & 4;
     if ((clock & 3) > 2)
         return -EINVAL;
-    if (!(clock & 4)) {
-        if (id && id != PID)
-            return -EINVAL;
-        *ns = process_run_ns();
-        return 0;
-    }
-    struct task *t = id ? task_find(id) : NULL;
-    if (id && !t)
+    *tid = !of_thread ? 0 : id ? id : current_task()->tid;
+    if (!of_thread)
+        return !id || id == PID ? 0 : -EINVAL;
+    struct task *t = task_find(*tid);
+    if (!t)
         return -EINVAL;
-    struct thread *thread = t ? task_thread(t) : current_thread();
-    *ns = thread ? sched_run_ns(thread) : 0;
+    task_put(t);
+    return 0;
+}
+
+u64 thread_run_ns(s32 tid)
+{
+    struct task *t = task_find(tid);
+    struct thread *thread = t ? task_thread(t) : NULL;
+    u64 ns = thread ? sched_run_ns(thread) : 0;
     if (t)
         task_put(t);
-    return 0;
+    return ns;
+}
+
+static int cpu_clock(s32 clock, u64 *ns)
+{
+    s32 tid;
+    int err = cpu_clock_owner(clock, &tid);
+    if (!err)
+        *ns = tid ? thread_run_ns(tid) : process_run_ns();
+    return err;
 }
 
 static int read_clock(s32 clock, u64 *ns)

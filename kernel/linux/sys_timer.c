@@ -8,6 +8,7 @@
 #include "sched/timer.h"
 
 #define TIMERS_MAX 1024
+#define CLOCKFD    3 /* the low bits of a clock that is an open file */
 
 /* What a timer counts. Time of a thread, or of all, is looked at when it could have passed at the earliest.
  */
@@ -39,16 +40,6 @@ static struct ptimer itimers[3] = {
 static bool is_itimer(const struct ptimer *p)
 {
     return p >= itimers && p < itimers + ARRAY_LEN(itimers);
-}
-
-static u64 thread_run_ns(s32 tid)
-{
-    struct task *t = task_find(tid);
-    struct thread *thread = t ? task_thread(t) : NULL;
-    u64 ns = thread ? sched_run_ns(thread) : 0;
-    if (t)
-        task_put(t);
-    return ns;
 }
 
 /* The present instant in the timer's own time. */
@@ -252,28 +243,36 @@ static void timer_drop(struct ptimer *p)
     timer_cancel(&p->timer);
 }
 
+/* A clock that timers can have: what they count, and of which thread. */
+static int timer_clock(s32 clock, struct ptimer *settings)
+{
+    s32 tid = 0;
+    int err = 0;
+    settings->base = TIMER_CLOCK;
+    settings->realtime = clock == CLOCK_REALTIME || clock == CLOCK_TAI;
+    if (clock == CLOCK_PROCESS_CPUTIME_ID || clock == CLOCK_THREAD_CPUTIME_ID)
+        tid = clock == CLOCK_THREAD_CPUTIME_ID ? current_task()->tid : 0;
+    else if (clock == CLOCK_MONOTONIC_RAW || clock == CLOCK_REALTIME_COARSE ||
+             clock == CLOCK_MONOTONIC_COARSE)
+        return -EOPNOTSUPP; /* these are only read */
+    else if (clock < 0)
+        err = (clock & 7) == CLOCKFD ? -EOPNOTSUPP : cpu_clock_owner(clock, &tid);
+    else
+        return settings->realtime || clock == CLOCK_MONOTONIC || clock == CLOCK_BOOTTIME ? 0 : -EINVAL;
+    settings->base = tid ? TIMER_THREAD : TIMER_PROCESS;
+    settings->tid = tid;
+    return err;
+}
+
 s64 sys_timer_create(s32 clock, const struct uabi_sigevent *uevent, s32 *uid)
 {
     struct uabi_sigevent event = {.signo = SIGALRM, .notify = SIGEV_SIGNAL};
     if (uevent && copy_from_user(&event, uevent, sizeof(event)))
         return -EFAULT;
-    bool cpu = clock == CLOCK_PROCESS_CPUTIME_ID || clock == CLOCK_THREAD_CPUTIME_ID;
-    if (clock < 0)
-        return -EOPNOTSUPP; /* the CPU time of another thread */
-    if (!cpu && clock != CLOCK_REALTIME && clock != CLOCK_MONOTONIC && clock != CLOCK_BOOTTIME &&
-        clock != CLOCK_TAI)
-        return -EINVAL;
-    int err = check_event(&event);
+    struct ptimer settings = {.event = event};
+    int err = timer_clock(clock, &settings) ?: check_event(&event);
     if (err)
         return err;
-    struct ptimer settings = {
-        .base = !cpu                               ? TIMER_CLOCK
-                : clock == CLOCK_THREAD_CPUTIME_ID ? TIMER_THREAD
-                                                   : TIMER_PROCESS,
-        .tid = current_task()->tid,
-        .event = event,
-        .realtime = clock == CLOCK_REALTIME || clock == CLOCK_TAI,
-    };
     struct ptimer *p = timer_add(&settings);
     if (!p)
         return -EAGAIN;

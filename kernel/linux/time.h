@@ -38,5 +38,11 @@ static inline u64 deadline_of_realtime(u64 ns)
 
 /* CPU time used by all threads of the process, ns. */
 u64 process_run_ns(void);
+/* The same of one thread; 0 if there is none of this number. */
+u64 thread_run_ns(s32 tid);
+/* Whose time a CPU clock counts: *tid is a thread's number, or 0 for the process. Such clocks are negative
+ * numbers, ~id << 3 | 4 for a thread | kind, where id 0 means the caller (clock_getcpuclockid(3)). -EINVAL:
+ * nobody's. */
+int cpu_clock_owner(s32 clock, s32 *tid);
 
 #endif

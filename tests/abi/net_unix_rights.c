@@ -85,6 +85,55 @@ CASE(unix_unreceived)
     }
 }
 
+/* Descriptors in several control messages of one message come in one; so many are too many together, too. */
+CASE(unix_rights_parts)
+{
+    static const int parts[][3] = {{1, 1, 0},   {2, 0, 3},      {200, 53, 0}, {200, 54, 0},
+                                   {253, 0, 1}, {100, 100, 53}, {254, 0, 0}};
+    static char bytes[4 * CMSG_SPACE(254 * sizeof(int))];
+    for (int k = 0; k < 3; k++)
+        for (unsigned i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+            int p[2], w, r = witness(&w), at = 0;
+            NEED(!socketpair(AF_UNIX, types[k], 0, p));
+            struct iovec iov = {"x", 1};
+            struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = bytes};
+            for (int j = 0; j < 3; j++) {
+                struct cmsghdr *h = (void *)(bytes + at);
+                *h = (struct cmsghdr){CMSG_LEN(parts[i][j] * sizeof(int)), SOL_SOCKET, SCM_RIGHTS};
+                for (int n = 0; n < parts[i][j]; n++)
+                    memcpy(CMSG_DATA(h) + n * sizeof(int), n & 1 ? &w : &p[0], sizeof(int));
+                at += CMSG_SPACE(parts[i][j] * sizeof(int));
+            }
+            m.msg_controllen = at;
+            say("%d+%d+%d", parts[i][0], parts[i][1], parts[i][2]);
+            VALUE(sendmsg(p[0], &m, MSG_NOSIGNAL));
+            m.msg_controllen = sizeof(bytes);
+            char byte;
+            iov.iov_base = &byte;
+            if (VALUE(recvmsg(p[1], &m, MSG_DONTWAIT)) == 1) {
+                struct cmsghdr *h = CMSG_FIRSTHDR(&m);
+                int count = (h->cmsg_len - CMSG_LEN(0)) / sizeof(int), fd;
+                say("%d in %zu", count, (size_t)m.msg_controllen);
+                for (int n = 0; n < count; n++) {
+                    memcpy(&fd, CMSG_DATA(h) + n * sizeof(int), sizeof(int));
+                    close(fd);
+                }
+            }
+            /* A bad one in the second message: the first one's are given back. */
+            struct cmsghdr *h = (void *)(bytes + CMSG_SPACE(sizeof(int)));
+            *(struct cmsghdr *)bytes = *h = (struct cmsghdr){CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS};
+            memcpy(CMSG_DATA((struct cmsghdr *)bytes), &w, sizeof(int));
+            memcpy(CMSG_DATA(h), (int[]){-1}, sizeof(int));
+            m.msg_controllen = 2 * CMSG_SPACE(sizeof(int));
+            VALUE(sendmsg(p[0], &m, MSG_NOSIGNAL));
+            close(w);
+            CHECK(gone(r, 1000));
+            close(p[0]);
+            close(p[1]);
+            close(r);
+        }
+}
+
 /* One in another in another: no stack is deep enough for all of them. */
 CASE(unix_nested)
 {

@@ -260,6 +260,58 @@ CASE(posix_timer)
     OK(timer_delete(timer));
 }
 
+/* libc names these clocks by numbers of its own: the caller's thread, the process. */
+CASE(posix_timer_cpu)
+{
+    static const clockid_t clocks[] = {CLOCK_PROCESS_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID};
+    struct sigaction action = {.sa_handler = on_alarm};
+    struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1};
+    struct itimerspec in = {.it_value = {.tv_nsec = 20000000}}, left;
+    timer_t timer;
+    sigaction(SIGUSR1, &action, NULL);
+    for (int i = 0; i < 4; i++) {
+        alarms = 0;
+        if (i < 2) {
+            OK(timer_create(clocks[i], &event, &timer));
+        } else {
+            clockid_t id;
+            ERROR(i == 2 ? clock_getcpuclockid(0, &id) : pthread_getcpuclockid(pthread_self(), &id));
+            OK(timer_create(id, &event, &timer));
+        }
+        OK(timer_settime(timer, 0, &in, NULL));
+        uint64_t wall = now_ns(CLOCK_MONOTONIC);
+        while (!alarms && now_ns(CLOCK_MONOTONIC) - wall < 20000000000)
+            ;
+        VALUE(alarms);
+        OK(timer_gettime(timer, &left));
+        CHECK(!left.it_value.tv_sec && !left.it_value.tv_nsec);
+        OK(timer_delete(timer));
+    }
+}
+
+/* CPU clocks of threads and processes that do not exist, kinds that do not, and clocks that are open files.
+ */
+CASE(posix_timer_clocks)
+{
+    static const int ids[] = {0, 1 << 22, (1 << 28) - 1};
+    int timer;
+    for (unsigned i = 0; i < sizeof(ids) / sizeof(ids[0]); i++)
+        for (int kind = 0; kind < 8; kind++) {
+            int clock = (int)((unsigned)~ids[i] << 3) | kind;
+            say("%d kind %d", ids[i], kind);
+            if (VALUE(syscall(SYS_timer_create, clock, NULL, &timer)) == 0)
+                OK(syscall(SYS_timer_delete, timer));
+        }
+    for (int clock = 4; clock < 14; clock++)
+        if (clock != 8 && clock != 9 && VALUE(syscall(SYS_timer_create, clock, NULL, &timer)) == 0)
+            OK(syscall(SYS_timer_delete, timer));
+    struct sigevent bad = {.sigev_notify = 77};
+    VALUE(syscall(SYS_timer_create, 77, &bad, &timer));
+    VALUE(syscall(SYS_timer_create, CLOCK_MONOTONIC, &bad, &timer));
+    VALUE(syscall(SYS_timer_create, -5, &bad, &timer));
+    VALUE(syscall(SYS_timer_create, 77, (void *)8, &timer));
+}
+
 CASE(processor_time)
 {
     struct rusage self, thread;

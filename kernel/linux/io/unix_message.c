@@ -63,17 +63,27 @@ static struct rights *new_rights(struct packet *p, u32 room)
     return r;
 }
 
+/* Adds descriptors to those that p has from earlier control messages: the receiver gets them in one. p lies
+ * in no queue yet. */
 static int take_rights(const u8 *fds, size_t len, struct packet *p)
 {
-    u32 count = len / sizeof(s32);
-    if (count > RIGHTS_MAX || p->rights)
+    struct rights *before = p->rights;
+    u32 had = before ? before->count : 0;
+    if (len / sizeof(s32) > RIGHTS_MAX - had)
         return -EINVAL;
-    struct rights *r = count ? new_rights(p, count) : NULL;
+    u32 total = had + len / sizeof(s32);
+    if (total == had)
+        return 0;
+    struct rights *r = new_rights(p, total);
     if (!r)
-        return count ? -ENOMEM : 0;
-    for (p->rights = r; r->count < count; r->count++) {
+        return -ENOMEM;
+    if (before)
+        memcpy(r->files, before->files, had * sizeof(r->files[0]));
+    kfree(before);
+    p->rights = r;
+    for (r->count = had; r->count < total; r->count++) {
         s32 fd;
-        memcpy(&fd, fds + r->count * sizeof(fd), sizeof(fd));
+        memcpy(&fd, fds + (r->count - had) * sizeof(fd), sizeof(fd));
         struct file *f = fd_get(fd);
         if (!f)
             return -EBADF;
