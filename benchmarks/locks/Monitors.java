@@ -1,6 +1,6 @@
 import java.util.concurrent.atomic.AtomicLong;
 
-/** Threads that contend for Java monitors. Usage: Monitors SECONDS */
+/** Threads that contend for Java monitors. Usage: Monitors SECONDS [THREADS] */
 public final class Monitors {
     /** Pads nothing and hides nothing: what the monitor guards. */
     private static final class Account {
@@ -32,6 +32,7 @@ public final class Monitors {
 
     private static volatile boolean stop;
     private static int inside, outside;
+    private static int onlyThreads; // 0: as many as the kind says
 
     /** Arithmetic that the compiler cannot leave out. */
     private static long work(long seed, int turns) {
@@ -104,6 +105,8 @@ public final class Monitors {
         Account[] accounts = new Account[monitors];
         for (int i = 0; i < accounts.length; i++)
             accounts[i] = new Account();
+        if (onlyThreads > 0)
+            threads = onlyThreads;
         inside = in;
         outside = out;
         run(threads, accounts, 1); // compiles the loop
@@ -113,10 +116,14 @@ public final class Monitors {
 
     public static void main(String[] args) throws InterruptedException {
         double seconds = Double.parseDouble(args[0]);
+        onlyThreads = args.length > 1 ? Integer.parseInt(args[1]) : 0;
         measure("hot", seconds, 8, 1, 50, 0);
         measure("many", seconds, 32, 4, 50, 200);
         measure("long", seconds, 8, 1, 1000, 3000);
         measure("light", seconds, 8, 1, 20, 60);
+        measure("tiny", seconds, 4, 1, 1, 0); // last: the compiler goes by what loops did
+        if (onlyThreads > 0)
+            return; // nobody waits for himself
         handOver(8, 1);
         System.out.println("begin waits");
         System.out.println("end waits " + handOver(8, seconds));
