@@ -134,7 +134,7 @@ static int address_v6(const struct inet_socket *s, const struct socket_address *
     }
     IP_SET_TYPE_VAL(*ip, IPADDR_TYPE_V6);
     memcpy(ip_2_ip6(ip)->addr, sa.addr, 16);
-    if (sa.scope && ip6_addr_islinklocal(ip_2_ip6(ip)))
+    if (sa.scope && ip6_addr_has_scope(ip_2_ip6(ip), IP6_UNKNOWN))
         ip6_addr_set_zone(ip_2_ip6(ip), MIN(sa.scope, NO_ZONE));
     return 0;
 }
@@ -170,7 +170,7 @@ void inet_to_linux(const struct inet_socket *s, const ip_addr_t *ip, u16 port, s
         memcpy(sa.addr + 12, &ip_2_ip4(ip)->addr, 4);
     } else if (IP_IS_V6(ip)) {
         memcpy(sa.addr, ip_2_ip6(ip)->addr, 16);
-        if (ip6_addr_islinklocal(ip_2_ip6(ip)))
+        if (ip6_addr_has_scope(ip_2_ip6(ip), IP6_UNKNOWN))
             sa.scope = ip6_addr_zone(ip_2_ip6(ip));
     }
     out->len = sizeof(sa);

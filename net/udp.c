@@ -37,15 +37,19 @@ void udp_apply_options(struct inet_socket *s)
         ip_set_option(pcb, SOF_BROADCAST);
 }
 
-/* How far, with which class, and for groups whether to ourselves, too: for what is sent next, by a version of
- * IP. core held. */
-static void apply_hops(struct inet_socket *s, bool v6)
+/* How far, with which class, and for groups by which interface and whether to ourselves, too: for what is
+ * sent next. core held. */
+static void apply_hops(struct inet_socket *s, const ip_addr_t *ip)
 {
     struct udp_pcb *pcb = s->udp;
+    bool v6 = IP_IS_V6(ip);
     pcb->ttl = v6 ? inet_option(s, LEVEL_IPV6, 16) : inet_option(s, LEVEL_IP, 2);
     pcb->tos = v6 ? inet_option(s, LEVEL_IPV6, 67) : inet_option(s, LEVEL_IP, 1);
     udp_set_multicast_ttl(pcb, v6 ? inet_option(s, LEVEL_IPV6, 18) : inet_option(s, LEVEL_IP, 33));
-    struct netif *way = netif_get_by_index(v6 ? inet_option(s, LEVEL_IPV6, 17) : s->multicast_interface);
+    bool zoned = v6 && ip_addr_ismulticast(ip) && ip6_addr_has_zone(ip_2_ip6(ip));
+    struct netif *way = netif_get_by_index(zoned ? ip6_addr_zone(ip_2_ip6(ip))
+                                           : v6  ? inet_option(s, LEVEL_IPV6, 17)
+                                                 : s->multicast_interface);
     pcb->mcast_ifindex = way ? netif_get_index(way) : NETIF_NO_INDEX;
     bool comes_back = way && !(way->flags & NETIF_FLAG_BROADCAST); /* the loopback interface, by itself */
     if (!comes_back && (v6 ? inet_option(s, LEVEL_IPV6, 19) : inet_option(s, LEVEL_IP, 34)))
@@ -136,6 +140,20 @@ static void prepare_target(ip_addr_t *ip)
         netif_wait_address();
 }
 
+/* A group of one link (ff01::, ff02::) without a zone is one of the link that s is bound to, or that
+ * IPV6_MULTICAST_IF says, else of `otherwise`. Does the address have all that it needs? core held. */
+static bool choose_zone(const struct inet_socket *s, ip_addr_t *ip, struct netif *otherwise)
+{
+    if (!IP_IS_V6(ip) || !ip_addr_ismulticast(ip) || !ip6_addr_lacks_zone(ip_2_ip6(ip), IP6_MULTICAST))
+        return true;
+    struct netif *chosen = netif_get_by_index(s->interface ? s->interface : inet_option(s, LEVEL_IPV6, 17));
+    if (!chosen)
+        chosen = otherwise;
+    if (chosen)
+        ip6_addr_assign_zone(ip_2_ip6(ip), IP6_MULTICAST, chosen);
+    return chosen;
+}
+
 /* The wildcard address that s has when it is bound to none. */
 static ip_addr_t anywhere(const struct inet_socket *s)
 {
@@ -178,6 +196,8 @@ static int disconnect(struct inet_socket *s)
 static int connect_locked(struct inet_socket *s, ip_addr_t *ip, u16 port)
 {
     prepare_target(ip);
+    if (!choose_zone(s, ip, NULL))
+        return -EINVAL;
     struct netif *way = ip_route(IP_IS_V6(ip) ? IP6_ADDR_ANY : IP4_ADDR_ANY, ip);
     const ip_addr_t *from = way ? ip_netif_get_local_ip(way, ip) : NULL;
     int err = from ? bind_any(s) : -ENETUNREACH;
@@ -268,6 +288,7 @@ static int send_by_lwip(struct inet_socket *s, struct pbuf *p, const ip_addr_t *
 {
     ip_addr_t ip = to ? *to : s->remote;
     prepare_target(&ip);
+    choose_zone(s, &ip, netif_device());
     int err = bind_any(s);
     if (err)
         return err;
@@ -275,7 +296,7 @@ static int send_by_lwip(struct inet_socket *s, struct pbuf *p, const ip_addr_t *
         udp_apply_options(s);
     if (too_large(s, p->tot_len, &ip))
         return -EMSGSIZE;
-    apply_hops(s, IP_IS_V6(&ip));
+    apply_hops(s, &ip);
     if (how->special)
         return send_specially(s, p, &ip, to ? port : s->remote_port, how);
     template_begin(s, &ip);

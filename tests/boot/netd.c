@@ -24,6 +24,7 @@
  *     V PATH       sends the file, read from beginning to end, then closes
  *     M            sends /proc/meminfo and /proc/net/moka, then closes
  *     L            sends "!", then prints "up" or "down" to standard output whenever the link has changed
+ *     O            sends datagrams to groups of its own link; answers with what did not come back
  *     Q            ends the program with status 0
  *
  * UDP port 7777 echoes datagrams. IPv4 and IPv6.
@@ -337,12 +338,20 @@ static int link_is_up(int fd, const char *name)
     return !ioctl(fd, SIOCGIFFLAGS, &r) && (r.ifr_flags & IFF_RUNNING);
 }
 
-/* For ever, of the first interface that is not the loopback's. */
+/* The first interface that is not the loopback's. */
+static unsigned first_link(char name[IFNAMSIZ])
+{
+    unsigned i = 1;
+    while (i < 9 && (!if_indextoname(i, name) || !strcmp(name, "lo")))
+        i++;
+    return i;
+}
+
+/* For ever, of the first interface. */
 static void watch_link(int fd)
 {
     char name[IFNAMSIZ] = "";
-    for (unsigned i = 1; i < 9 && (!if_indextoname(i, name) || !strcmp(name, "lo")); i++)
-        ;
+    first_link(name);
     send_all(fd, "!", 1);
     for (int was = 1;; usleep(1000)) {
         int now = link_is_up(fd, name);
@@ -352,6 +361,47 @@ static void watch_link(int fd)
         }
         was = now;
     }
+}
+
+/* A datagram to a group on this link, which goes by a scope, by IPV6_MULTICAST_IF, or by neither. */
+static void to_group(int fd, const char *group, const char *way)
+{
+    char name[IFNAMSIZ], text[100];
+    unsigned link = first_link(name);
+    int from = socket(AF_INET6, SOCK_DGRAM, 0), to = socket(AF_INET6, SOCK_DGRAM, 0);
+    struct sockaddr_in6 a = {.sin6_family = AF_INET6};
+    socklen_t len = sizeof(a);
+    struct ipv6_mreq m = {.ipv6mr_interface = link};
+    inet_pton(AF_INET6, group, &m.ipv6mr_multiaddr);
+    bind(to, (struct sockaddr *)&a, len);
+    getsockname(to, (struct sockaddr *)&a, &len);
+    a.sin6_addr = m.ipv6mr_multiaddr;
+    bool by_connect = !strcmp(way, "connect");
+    if (!strcmp(way, "option"))
+        setsockopt(from, IPPROTO_IPV6, IPV6_MULTICAST_IF, &link, sizeof(link));
+    else if (by_connect || !strcmp(way, "scope"))
+        a.sin6_scope_id = link;
+    if (setsockopt(to, IPPROTO_IPV6, IPV6_JOIN_GROUP, &m, sizeof(m)) ||
+        (by_connect && connect(from, (struct sockaddr *)&a, len)) ||
+        sendto(from, "x", 1, 0, by_connect ? NULL : (struct sockaddr *)&a, by_connect ? 0 : len) != 1) {
+        send_all(fd, text, snprintf(text, sizeof(text), "%s %s: %s\n", group, way, strerror(errno)));
+    } else {
+        struct pollfd p = {to, POLLIN, 0};
+        if (poll(&p, 1, 5000) != 1)
+            send_all(fd, text, snprintf(text, sizeof(text), "%s %s: nothing came\n", group, way));
+    }
+    close(from);
+    close(to);
+}
+
+static void to_groups(int fd)
+{
+    static const char *const groups[] = {"ff01::1",   "ff11::1:2", "ff02::fb",
+                                         "ff12::1:2", "ff05::1:3", "ff1e::1:2"};
+    static const char *const ways[] = {"option", "scope", "connect", "neither"};
+    for (unsigned i = 0; i < sizeof(groups) / sizeof(*groups); i++)
+        for (unsigned j = 0; j < sizeof(ways) / sizeof(*ways); j++)
+            to_group(fd, groups[i], ways[j]);
 }
 
 /* What came until a read stopped, from `at` on. */
@@ -499,6 +549,8 @@ static void *serve(void *arg)
         copy_file(fd, "/proc/meminfo"), copy_file(fd, "/proc/net/moka");
     else if (line[0] == 'L')
         watch_link(fd);
+    else if (line[0] == 'O')
+        to_groups(fd);
     else if (line[0] == 'Q')
         exit(0);
     close(fd);
