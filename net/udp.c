@@ -46,10 +46,11 @@ static void apply_hops(struct inet_socket *s, const ip_addr_t *ip)
     pcb->ttl = v6 ? inet_option(s, LEVEL_IPV6, 16) : inet_option(s, LEVEL_IP, 2);
     pcb->tos = v6 ? inet_option(s, LEVEL_IPV6, 67) : inet_option(s, LEVEL_IP, 1);
     udp_set_multicast_ttl(pcb, v6 ? inet_option(s, LEVEL_IPV6, 18) : inet_option(s, LEVEL_IP, 33));
-    bool zoned = v6 && ip_addr_ismulticast(ip) && ip6_addr_has_zone(ip_2_ip6(ip));
-    struct netif *way = netif_get_by_index(zoned ? ip6_addr_zone(ip_2_ip6(ip))
-                                           : v6  ? inet_option(s, LEVEL_IPV6, 17)
-                                                 : s->multicast_interface);
+    u8 index = s->multicast_interface;
+    if (v6) /* choose_zone() has been there */
+        index =
+            ip6_addr_has_zone(ip_2_ip6(ip)) ? ip6_addr_zone(ip_2_ip6(ip)) : inet_option(s, LEVEL_IPV6, 17);
+    struct netif *way = netif_get_by_index(index);
     pcb->mcast_ifindex = way ? netif_get_index(way) : NETIF_NO_INDEX;
     bool comes_back = way && !(way->flags & NETIF_FLAG_BROADCAST); /* the loopback interface, by itself */
     if (!comes_back && (v6 ? inet_option(s, LEVEL_IPV6, 19) : inet_option(s, LEVEL_IP, 34)))

@@ -3,22 +3,6 @@
 
 #include <string.h>
 
-static bool is_one_of(const char *const *list, const char *word)
-{
-    for (; *list; list++)
-        if (!strcmp(*list, word))
-            return true;
-    return false;
-}
-
-static bool begins_with_one_of(const char *const *list, const char *word)
-{
-    for (; *list; list++)
-        if (starts_with(word, *list))
-            return true;
-    return false;
-}
-
 /* Those of java(1) that need no second word. */
 static const char *const jvm_words[] = {"-ea",
                                         "-esa",

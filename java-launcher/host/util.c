@@ -105,6 +105,22 @@ bool starts_with(const char *s, const char *prefix)
     return !strncmp(s, prefix, strlen(prefix));
 }
 
+bool is_one_of(const char *const *list, const char *word)
+{
+    for (; *list; list++)
+        if (!strcmp(*list, word))
+            return true;
+    return false;
+}
+
+bool begins_with_one_of(const char *const *list, const char *word)
+{
+    for (; *list; list++)
+        if (starts_with(word, *list))
+            return true;
+    return false;
+}
+
 bool ends_with(const char *s, const char *suffix)
 {
     size_t n = strlen(s), m = strlen(suffix);

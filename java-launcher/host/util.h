@@ -39,6 +39,8 @@ void *xmalloc(size_t n);
 char *xstrdup(const char *s);
 char *fmt(const char *f, ...) PRINTF_LIKE(1, 2); /* a new string */
 bool starts_with(const char *s, const char *prefix);
+bool is_one_of(const char *const *list, const char *word);          /* LIST ends with NULL */
+bool begins_with_one_of(const char *const *list, const char *word); /* the same */
 bool ends_with(const char *s, const char *suffix);
 
 /* A growing, NULL-terminated array of strings it does not own. Zero-initialise. */

@@ -16,11 +16,6 @@ static char *text_of(const char *option, const char *path)
     return text.p;
 }
 
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t' || c == '\r';
-}
-
 void wordfile_env(const char *path, struct strvec *out)
 {
     char *line = text_of("--env-file ", path), *next;
@@ -30,8 +25,7 @@ void wordfile_env(const char *path, struct strvec *out)
         *end = 0;
         if (end > line && end[-1] == '\r')
             end[-1] = 0;
-        while (is_blank(*line))
-            line++;
+        line += strspn(line, " \t\r");
         if (!*line || *line == '#')
             continue;
         size_t name = strcspn(line, "=");

@@ -26,11 +26,8 @@ static bool same_as_wanted(const char *path)
 /* Directories and files that say the same once more, or are no zones. */
 static bool is_no_zone(const char *name)
 {
-    static const char *const others[] = {"posix/", "right/", "posixrules", "localtime", "ROC"};
-    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
-        if (starts_with(name, others[i]))
-            return true;
-    return false;
+    static const char *const others[] = {"posix/", "right/", "posixrules", "localtime", "ROC", NULL};
+    return begins_with_one_of(others, name);
 }
 
 static int compare(const char *path, const struct stat *st, int type, struct FTW *ftw)
@@ -67,11 +64,8 @@ static char *by_contents(void)
 
 static bool is_utc(const char *name)
 {
-    static const char *const names[] = {"UTC", "Etc/UTC", "Etc/UCT", "Etc/Universal", "Etc/Zulu"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (!strcmp(name, names[i]))
-            return true;
-    return false;
+    static const char *const names[] = {"UTC", "Etc/UTC", "Etc/UCT", "Etc/Universal", "Etc/Zulu", NULL};
+    return is_one_of(names, name);
 }
 
 char *zone_name(void)
