@@ -16,13 +16,15 @@ static void status_add(struct virtio_device *dev, u8 bits)
     dev->ops->set_status(dev, dev->ops->get_status(dev) | bits);
 }
 
+/* Who sees `failed` takes memory back from the device: it is set after the reset. Callers that come together
+ * all reset, since none can wait for another here. */
 void virtio_fail(struct virtio_device *dev, const char *why)
 {
-    if (__atomic_exchange_n(&dev->failed, true, __ATOMIC_RELAXED))
-        return;
-    log_error("moka: %s: %s; device given up\n", dev->name, why);
+    if (!__atomic_exchange_n(&dev->given_up, true, __ATOMIC_RELAXED))
+        log_error("moka: %s: %s; device given up\n", dev->name, why);
     status_add(dev, VIRTIO_FAILED);
     dev->ops->set_status(dev, 0);
+    __atomic_store_n(&dev->failed, true, __ATOMIC_SEQ_CST);
 }
 
 void virtio_probe(struct virtio_device *dev)

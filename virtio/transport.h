@@ -67,6 +67,7 @@ struct virtio_device {
     u64 features;     /* negotiated */
     void *transport;
     void *driver;
+    bool given_up;                                     /* atomic: virtio_fail has been called */
     bool failed;                                       /* atomic: virtio_failed */
     void (*config_changed)(struct virtio_device *dev); /* interrupt context; NULL: not interested */
     /* Set by the driver before it creates queues. Where the machine can (PCI), each queue with on_used gets a
@@ -105,9 +106,10 @@ struct vq *virtio_queue_create(struct virtio_device *dev, u16 index, u32 size_ma
                                void (*on_used)(struct vq *), void *owner);
 /* Step 8. */
 void virtio_ready(struct virtio_device *dev);
-/* Gives the device up: one log line that says why, then reset. Any context; once. */
+/* Gives the device up: resets it, after a log line that says why (the first time). Any context. */
 void virtio_fail(struct virtio_device *dev, const char *why);
 
+/* True: the device was reset; it reads and writes no memory any more. */
 static inline bool virtio_failed(const struct virtio_device *dev)
 {
     return __atomic_load_n(&dev->failed, __ATOMIC_SEQ_CST);

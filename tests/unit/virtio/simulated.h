@@ -193,10 +193,10 @@ struct chain {
 
 struct device {
     struct virtio_device dev;
-    u32 notified; /* atomic */
-    u32 stop;
+    u32 notified;    /* atomic */
+    u32 reset, busy; /* atomic: busy while serve() runs */
     u16 seen[VIRTIO_QUEUES_MAX], used[VIRTIO_QUEUES_MAX];
-    u8 config[32];
+    _Alignas(8) u8 config[32];
     u32 hostile; /* atomic */
     u32 seed;
     pthread_t thread;
@@ -224,10 +224,18 @@ static u8 *guest(u64 paddr)
     return phys_to_virt(paddr);
 }
 
+/* From then on serve() must not touch the driver's memory: finish_chain() may have ended with a reset. */
+static bool was_reset(struct device *d)
+{
+    return __atomic_load_n(&d->reset, __ATOMIC_SEQ_CST);
+}
+
 /* The next chain offered on a queue, without taking more. */
 static bool take(struct device *d, u32 index, struct chain *c)
 {
     struct vq *vq = d->dev.queues[index];
+    if (was_reset(d))
+        return false;
     u16 *event = (u16 *)&vq->used->ring[vq->size];
     __atomic_store_n(event, d->seen[index], __ATOMIC_SEQ_CST);
     if (d->seen[index] == __atomic_load_n(&vq->avail->idx, __ATOMIC_SEQ_CST))
@@ -258,16 +266,22 @@ static void finish_chain(struct device *d, u32 index, u32 id, u32 len)
         vq->on_used(vq);
 }
 
+static __thread bool is_device;
+
 static void *device_main(void *arg)
 {
     struct device *d = arg;
     u32 notified = 0;
-    while (!__atomic_load_n(&d->stop, __ATOMIC_ACQUIRE)) {
+    is_device = true;
+    while (!was_reset(d)) {
         u32 now = __atomic_load_n(&d->notified, __ATOMIC_SEQ_CST);
         if (now == notified)
             usleep(20);
         notified = now;
-        d->serve(d);
+        __atomic_store_n(&d->busy, 1, __ATOMIC_SEQ_CST);
+        if (!was_reset(d))
+            d->serve(d);
+        __atomic_store_n(&d->busy, 0, __ATOMIC_SEQ_CST);
     }
     return NULL;
 }
@@ -304,13 +318,16 @@ void virtio_ready(struct virtio_device *dev)
     pthread_create(&d->thread, NULL, device_main, d);
 }
 
-/* A reset: the device touches no memory from now on. */
+/* As the kernel's; a reset takes effect before the register's access returns. */
 void virtio_fail(struct virtio_device *dev, const char *why)
 {
-    if (__atomic_exchange_n(&dev->failed, true, __ATOMIC_SEQ_CST))
-        return;
-    log_error("%s", why);
-    __atomic_store_n(&device_of(dev)->stop, 1, __ATOMIC_RELEASE);
+    struct device *d = device_of(dev);
+    if (!__atomic_exchange_n(&dev->given_up, true, __ATOMIC_SEQ_CST))
+        log_error("%s", why);
+    __atomic_store_n(&d->reset, 1, __ATOMIC_SEQ_CST);
+    while (!is_device && __atomic_load_n(&d->busy, __ATOMIC_SEQ_CST))
+        usleep(20);
+    __atomic_store_n(&dev->failed, true, __ATOMIC_SEQ_CST);
 }
 
 void virtio_config_read(struct virtio_device *dev, u32 off, void *buf, u32 len)

@@ -29,7 +29,7 @@ static void serve_blk(struct device *d)
         held_count++;
     if (is_hostile(d) && rnd(d, 50) == 0)
         finish_chain(d, 0, d->seed, d->seed);
-    if (!held_count || rnd(d, 4) == 0)
+    if (!held_count || rnd(d, 4) == 0 || was_reset(d))
         return;
     u32 which = rnd(d, held_count), wrote = 1;
     struct chain c = held[which];
@@ -196,14 +196,21 @@ static void serve_console(struct device *d)
         finish_chain(d, victim, rnd(d, 2) ? d->seed : rnd(d, 8), rnd(d, 9000));
 }
 
+/* To a device that breaks down until it has: a driver notices when it looks at the queue. */
+static bool goes_on(u64 at)
+{
+    return is_hostile(device_of(console.dev)) ? !console.dev->failed : at < STREAM_BYTES;
+}
+
 static void *writer_main(void *arg)
 {
     u32 nr = (u64)arg, seed = nr;
     u8 *buf = malloc(70000);
-    for (u64 at = 0; at < STREAM_BYTES;) {
+    for (u64 at = 0; goes_on(at);) {
         seed = seed * 1664525u + 1013904223u;
         u32 len = 1 + seed / 65536 % (at % 3 ? 200 : 65536);
-        len = MIN(len, STREAM_BYTES - at);
+        if (at < STREAM_BYTES)
+            len = MIN(len, STREAM_BYTES - at);
         for (u32 k = 0; k < len; k++)
             buf[k] = stream_byte(nr, at + k);
         ssize_t sent = console_write(nr, buf, len);
