@@ -8,7 +8,8 @@
 
 enum {
     CMDLINE_MAX = 65535,
-    CMDLINE_MAX_PC = 4095 /* what QEMU's loader for q35 (its PVH option ROM) holds */
+    CMDLINE_MAX_PC = 4095, /* what QEMU's loader for q35 (its PVH option ROM) holds */
+    MODULE_MAX = 1 << 20
 };
 
 /*

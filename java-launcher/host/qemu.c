@@ -64,7 +64,6 @@ static void environment(const struct vm *vm, struct strvec *env)
 
 static void add_options(const struct vm *vm, struct buf *line)
 {
-    struct strvec env = {0};
     const char *workdir = vm->o->workdir ? vm->o->workdir : vm->im->workdir;
     const char *name = vm->o->name ? vm->o->name : vm->im->name;
     if (verbose)
@@ -73,9 +72,6 @@ static void add_options(const struct vm *vm, struct buf *line)
         cmdline_add(line, "strace");
     if (vm->o->idle_poll)
         cmdline_add(line, fmt("idle-poll=%s", vm->o->idle_poll));
-    environment(vm, &env);
-    for (size_t i = 0; i < env.n; i++)
-        cmdline_add(line, fmt("env=%s", env.v[i]));
     for (size_t i = 0; i < vm->o->n_volumes; i++)
         cmdline_add(line, fmt("volume=v%zu:%s%s", i, vm->o->volumes[i].guest,
                               vm->o->volumes[i].read_only ? ":ro" : ""));
@@ -91,25 +87,47 @@ static void add_options(const struct vm *vm, struct buf *line)
         cmdline_add(line, "stdin=null");
 }
 
-char *vm_cmdline(const struct vm *vm)
+static void add_program(const struct vm *vm, struct buf *line)
 {
-    struct buf line = {0};
+    struct strvec env = {0};
     const struct strvec *jvm[] = {&vm->im->jvm, &vm->o->jvm};
-    const struct strvec *args = vm->o->args.n ? &vm->o->args : &vm->im->args;
-    add_options(vm, &line);
-    cmdline_add(&line, "--");
-    cmdline_add(&line, vm->im->program);
+    const struct strvec *args = vm->o->args.n || vm->o->exec ? &vm->o->args : &vm->im->args;
+    environment(vm, &env);
+    for (size_t i = 0; i < env.n; i++)
+        cmdline_add(line, fmt("env=%s", env.v[i]));
+    cmdline_add(line, "--");
+    cmdline_add(line, vm->im->program);
     for (int k = 0; k < 2 && vm->im->java; k++)
         for (size_t i = 0; i < jvm[k]->n; i++)
-            cmdline_add(&line, fmt("-J%s", jvm[k]->v[i]));
+            cmdline_add(line, fmt("-J%s", jvm[k]->v[i]));
     if (vm->im->java)
-        cmdline_add(&line, "--");
-    if (vm->o->exec)
-        args = &vm->o->args;
+        cmdline_add(line, "--");
     for (size_t i = 0; i < args->n; i++)
-        cmdline_add(&line, args->v[i]);
-    if (line.n > CMDLINE_MAX)
-        die("arguments and environment are too long: %zu bytes, at most %d", line.n, CMDLINE_MAX);
+        cmdline_add(line, args->v[i]);
+}
+
+struct buf vm_words(const struct vm *vm)
+{
+    struct buf words = {0};
+    add_program(vm, &words);
+    if (words.n > MODULE_MAX)
+        die("arguments and environment are too long: %zu bytes, at most %d", words.n, MODULE_MAX);
+    return words;
+}
+
+/* With the program behind the options, or without. */
+static char *kernel_line(const struct vm *vm, bool microvm, bool with_program)
+{
+    struct buf line = {0};
+    size_t most = microvm ? CMDLINE_MAX : CMDLINE_MAX_PC;
+    buf_puts(&line, "");
+    add_options(vm, &line);
+    if (with_program)
+        add_program(vm, &line);
+    if (line.n > most)
+        die("the kernel's command line is too long for a %s: %zu bytes, at most %zu%s",
+            microvm ? "microvm" : "q35 machine", line.n, most,
+            with_program ? " with --dry-run, which puts arguments and environment there" : "");
     return line.p;
 }
 
@@ -170,7 +188,7 @@ static unsigned cpus_of(const struct vm *vm)
     return cpus ? cpus : default_cpus();
 }
 
-static void add_machine(const struct vm *vm, bool microvm, struct strvec *argv)
+static void add_machine(const struct vm *vm, bool microvm, const struct vm_fds *fds, struct strvec *argv)
 {
     const struct options *o = vm->o;
     const char *kernel = o->kernel ? o->kernel : install_file("moka-kernel"),
@@ -198,12 +216,9 @@ static void add_machine(const struct vm *vm, bool microvm, struct strvec *argv)
         vec_add(argv, "-S");
     }
     add_pair(argv, "-kernel", kernel);
-    char *line = vm_cmdline(vm);
-    if (!microvm && strlen(line) > CMDLINE_MAX_PC)
-        die("arguments and environment are too long for a q35 machine: %zu bytes, at most %d (a microvm, "
-            "which takes %d, has room for %d volumes)",
-            strlen(line), CMDLINE_MAX_PC, CMDLINE_MAX, MICROVM_SLOTS - FIXED_DEVICES);
-    add_pair(argv, "-append", line);
+    add_pair(argv, "-append", kernel_line(vm, microvm, !fds));
+    if (fds)
+        add_pair(argv, "-initrd", fmt("/proc/self/fd/%d", fds->words));
 }
 
 /* The network the VM is on, or NULL for none. */
@@ -344,7 +359,7 @@ static void add_volumes(const struct options *o, const char *bus, struct strvec 
     }
 }
 
-void vm_qemu(const struct vm *vm, const int *fds, struct strvec *argv)
+void vm_qemu(const struct vm *vm, const struct vm_fds *fds, struct strvec *argv)
 {
     const struct options *o = vm->o;
     size_t devices = o->n_volumes + FIXED_DEVICES + (network(o) != NULL);
@@ -355,11 +370,11 @@ void vm_qemu(const struct vm *vm, const int *fds, struct strvec *argv)
         die("a microvm has room for %d volumes: use --machine q35",
             MICROVM_SLOTS - FIXED_DEVICES - (network(o) != NULL));
     vec_add(argv, qemu_program);
-    add_machine(vm, microvm, argv);
+    add_machine(vm, microvm, fds, argv);
     add_pair(argv, "-drive",
              fmt("id=root,if=none,format=raw,readonly=on,file=%s", comma_quoted(vm->im->path)));
     add_pair(argv, "-device", fmt("virtio-blk-%s,drive=root", bus));
-    add_streams(fds, bus, argv);
+    add_streams(fds ? fds->streams : NULL, bus, argv);
     add_pair(argv, "-device", fmt("virtio-rng-%s", bus));
     add_network(vm, bus, argv);
     add_volumes(o, bus, argv);

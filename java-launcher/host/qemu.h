@@ -1,5 +1,6 @@
 /*
- * The virtual machine's description: QEMU's command line, with the kernel's inside (docs/BOOT.md).
+ * The virtual machine's description: QEMU's command line, with the kernel's inside, and the words that a
+ * module behind it carries (docs/BOOT.md).
  */
 #ifndef JAVA_LAUNCHER_HOST_QEMU_H
 #define JAVA_LAUNCHER_HOST_QEMU_H
@@ -18,12 +19,19 @@ struct vm {
     bool no_stdin; /* standard input is at its end from the start */
 };
 
-/* The kernel's command line for it, a new string. Dies when it gets too long. */
-char *vm_cmdline(const struct vm *vm);
+/* Descriptors that QEMU inherits. */
+struct vm_fds {
+    int streams[STREAMS]; /* sockets */
+    int words;            /* a file with vm_words() */
+};
 
-/* QEMU's words. FDS: descriptors of sockets QEMU inherits, one a stream; NULL: connect the streams to QEMU's
- * own standard input, output and error, for a person to run. */
-void vm_qemu(const struct vm *vm, const int *fds, struct strvec *argv);
+/* The program, its arguments and its environment, for a module: whatever may be secret, since every user of
+ * this machine can read QEMU's command line. Dies when it gets too long. */
+struct buf vm_words(const struct vm *vm);
+
+/* QEMU's words. FDS NULL: all on the command line, and the streams connected to QEMU's own standard input,
+ * output and error, for a person to run. Dies when a line gets too long. */
+void vm_qemu(const struct vm *vm, const struct vm_fds *fds, struct strvec *argv);
 
 /* Dies when QEMU is not installed. */
 void vm_require_qemu(void);

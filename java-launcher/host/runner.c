@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -103,15 +104,28 @@ static void make_sockets(int ours[STREAMS], int theirs[STREAMS])
     }
 }
 
+/* A file of this process and QEMU alone, at its beginning. */
+static int words_file(const struct vm *vm)
+{
+    struct buf words = vm_words(vm);
+    int fd = memfd_create("moka words", 0);
+    if (fd < 0 || write(fd, words.p, words.n) != (ssize_t)words.n)
+        die("cannot hand over arguments and environment: %s", strerror(errno));
+    free(words.p);
+    return fd;
+}
+
 static void start(struct run *r, struct vm *vm)
 {
-    int ours[STREAMS], theirs[STREAMS], err[2];
+    int ours[STREAMS], err[2];
+    struct vm_fds theirs;
     struct strvec argv = {0};
     sigset_t set;
     pid_t self = getpid();
 
-    make_sockets(ours, theirs);
-    vm_qemu(vm, theirs, &argv);
+    make_sockets(ours, theirs.streams);
+    theirs.words = words_file(vm);
+    vm_qemu(vm, &theirs, &argv);
     if (pipe2(err, O_CLOEXEC) < 0)
         die("cannot make a pipe: %s", strerror(errno));
     watched_signals(&set);
@@ -126,7 +140,8 @@ static void start(struct run *r, struct vm *vm)
         become_qemu(argv.v, self, err[1]);
     close(err[1]);
     for (int i = 0; i < STREAMS; i++)
-        close(theirs[i]);
+        close(theirs.streams[i]);
+    close(theirs.words);
     r->qemu_stderr = err[0];
     r->control = ours[STREAM_CONTROL];
     pump_init(&r->in, STDIN_FILENO, ours[STREAM_STDIN]);

@@ -1,11 +1,11 @@
-/* The command line of docs/BOOT.md: blank-separated words, %XX for a byte, options before `--`, the program
- * after. */
+/* The words of docs/BOOT.md: separated by blanks, %XX for a byte, options before `--`, the program after. */
 #include "kernel/base/cmdline.h"
 #include "kernel/base/errno.h"
 #include "kernel/base/printf.h"
 #include "kernel/base/string.h"
 
-#define TEXT_MAX 65536
+#define LINE_MAX   65535u
+#define MODULE_MAX (1u << 20)
 
 struct cmdline cmdline = {.cwd = "/", .hostname = "moka", .umask = 022};
 
@@ -110,23 +110,49 @@ static u32 count_words(const char *text)
     return n;
 }
 
-int cmdline_parse(const char *text, void *(*alloc)(size_t size))
+static int out_of_memory(void)
 {
-    if (strnlen(text, TEXT_MAX) == TEXT_MAX) {
-        log_error("moka: the kernel command line is longer than 64 KiB; pass fewer arguments\n");
-        return -EINVAL;
+    log_error("moka: out of memory while reading the kernel command line; give the VM more with -m\n");
+    return -ENOMEM;
+}
+
+/* What is to be parsed, in one piece; NULL after *err and a line. */
+static char *join(const char *line, const char *module, size_t len, void *(*alloc)(size_t size), int *err)
+{
+    size_t n = strnlen(line, LINE_MAX + 1);
+    *err = -EINVAL;
+    if (n > LINE_MAX || len > MODULE_MAX) {
+        log_error("moka: the kernel command line is longer than 64 KiB, or its module than 1 MiB; pass fewer "
+                  "arguments\n");
+        return NULL;
     }
-    u32 words = count_words(text);
-    char *copy = alloc(strlen(text) + 1);
+    if (strnlen(module, len) < len) {
+        log_error("moka: the module behind the kernel command line is no text: it has a NUL byte\n");
+        return NULL;
+    }
+    char *text = alloc(n + 1 + len + 1);
+    if (!text) {
+        *err = out_of_memory();
+        return NULL;
+    }
+    memcpy(text, line, n);
+    text[n] = ' ';
+    memcpy(text + n + 1, module, len);
+    return text;
+}
+
+int cmdline_parse(const char *line, const char *module, size_t len, void *(*alloc)(size_t size))
+{
+    int err;
+    char *next = join(line, module, len, alloc, &err);
+    if (!next)
+        return err;
+    u32 words = count_words(next);
     cmdline.env = alloc((words + 1) * sizeof(char *));
     cmdline.argv = alloc((words + 1) * sizeof(char *));
-    if (!copy || !cmdline.env || !cmdline.argv) {
-        log_error("moka: out of memory while reading the kernel command line; give the VM more with -m\n");
-        return -ENOMEM;
-    }
-    memcpy(copy, text, strlen(text));
+    if (!cmdline.env || !cmdline.argv)
+        return out_of_memory();
     bool program = false;
-    char *next = copy;
     while (*(next += strspn(next, " "))) {
         char *word = next;
         next += strcspn(next, " ");

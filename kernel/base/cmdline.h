@@ -1,4 +1,5 @@
-/* The kernel command line, decoded (docs/BOOT.md). Filled once at boot; strings live for ever. */
+/* The kernel command line and the loader's module behind it, decoded (docs/BOOT.md). Filled once at boot;
+ * strings live for ever. */
 #ifndef MOKA_BASE_CMDLINE_H
 #define MOKA_BASE_CMDLINE_H
 
@@ -22,9 +23,10 @@ struct cmdline {
 extern struct cmdline cmdline;
 
 /*
- * Parses text into copies made by alloc (zeroed memory, NULL when there is none), which are never freed.
- * Before threads run. -EINVAL, -ENOMEM, after a log_error line that says what is wrong.
+ * Parses line, and the len bytes of module as if they stood behind it, into a copy made by alloc (zeroed
+ * memory, NULL when there is none), which is never freed. Before threads run. -EINVAL, -ENOMEM, after a
+ * log_error line that says what is wrong.
  */
-int cmdline_parse(const char *text, void *(*alloc)(size_t size));
+int cmdline_parse(const char *line, const char *module, size_t len, void *(*alloc)(size_t size));
 
 #endif

@@ -27,7 +27,7 @@ _Noreturn void kernel_main(void)
     arch_early_init(); /* CPU tables, serial port, boot_info */
     phys_init();       /* frames, direct map, kernel heap */
     cmdline.idle_poll_us = SCHED_IDLE_POLL_NS / NSEC_PER_USEC;
-    if (cmdline_parse(boot_info.cmdline, kmalloc))
+    if (cmdline_parse(boot_info.cmdline, phys_to_virt(boot_info.words), boot_info.words_len, kmalloc))
         shutdown(70);
     log_verbose = cmdline.verbose;
     sched_idle_poll_ns = cmdline.idle_poll_us * NSEC_PER_USEC;

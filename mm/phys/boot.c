@@ -172,6 +172,8 @@ void phys_init(void)
             range_add(MAX(ALIGN_UP(m->start, PAGE_SIZE), LOW_END), ALIGN_DOWN(m->start + m->len, PAGE_SIZE));
     }
     range_cut(ALIGN_DOWN(boot_info.kernel_start, PAGE_SIZE), ALIGN_UP(boot_info.kernel_end, PAGE_SIZE));
+    range_cut(ALIGN_DOWN(boot_info.words, PAGE_SIZE),
+              ALIGN_UP(boot_info.words + boot_info.words_len, PAGE_SIZE));
     direct_map_all();
     for (u32 i = 0; i < boot_info.mem_count; i++) {
         const struct mem_range *m = &boot_info.mem[i];

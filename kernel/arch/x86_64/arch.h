@@ -23,6 +23,7 @@ struct boot_info {
     u32 mem_count;
     u64 rsdp;                     /* physical address of ACPI's root pointer, 0 when none */
     u64 kernel_start, kernel_end; /* physical */
+    u64 words, words_len;         /* physical: the first module, in usable memory; no module: length 0 */
 };
 extern struct boot_info boot_info;
 

@@ -22,6 +22,9 @@ struct hvm_memmap_entry {
     u32 type, reserved;
 };
 #define MEMMAP_RAM 1u
+struct hvm_modlist_entry {
+    u64 paddr, size, cmdline, reserved;
+};
 
 struct boot_info boot_info;
 extern u64 pvh_start_info;
@@ -42,6 +45,26 @@ static void mem_insert(struct mem_range r)
     boot_info.mem_count++;
 }
 
+static bool in_usable_memory(u64 start, u64 len)
+{
+    for (u32 i = 0; i < boot_info.mem_count; i++) {
+        const struct mem_range *m = &boot_info.mem[i];
+        if (m->usable && start >= m->start && start - m->start < m->len && len <= m->len - (start - m->start))
+            return true;
+    }
+    return false;
+}
+
+static void module_parse(const struct hvm_modlist_entry *module)
+{
+    if (!module->size)
+        return;
+    if (!in_usable_memory(module->paddr, module->size))
+        panic("the loader's module lies outside memory");
+    boot_info.words = module->paddr;
+    boot_info.words_len = module->size;
+}
+
 static void start_info_parse(void)
 {
     const struct hvm_start_info *si = direct_ptr(pvh_start_info);
@@ -54,6 +77,8 @@ static void start_info_parse(void)
     const struct hvm_memmap_entry *e = direct_ptr(si->memmap);
     for (u32 i = 0; i < si->memmap_entries; i++)
         mem_insert((struct mem_range){e[i].addr, e[i].size, e[i].type == MEMMAP_RAM});
+    if (si->nr_modules && si->modlist)
+        module_parse(direct_ptr(si->modlist));
 }
 
 void arch_early_init(void)

@@ -38,9 +38,15 @@ static void *alloc(size_t size)
     return kept[kept_count++] = calloc(1, size);
 }
 
+int moka_cmdline_parse_module(const char *line, const char *module, size_t len)
+{
+    cmdline.argc = cmdline.envc = 0;
+    return cmdline_parse(line, module, len, alloc);
+}
+
 int moka_cmdline_parse(const char *text)
 {
-    return cmdline_parse(text, alloc);
+    return moka_cmdline_parse_module(text, "not read", 0);
 }
 
 unsigned moka_cmdline_umask(void)

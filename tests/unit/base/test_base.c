@@ -13,6 +13,7 @@ struct cmdline_view; /* the kernel's headers redeclare libc names, so the kernel
                       */
 int moka_vsnprintf(char *buf, size_t size, const char *fmt, va_list ap);
 int moka_cmdline_parse(const char *text);
+int moka_cmdline_parse_module(const char *line, const char *module, size_t len);
 extern char moka_last_error[];
 const char *moka_cmdline_arg(unsigned i);
 const char *moka_cmdline_env(unsigned i);
@@ -145,10 +146,38 @@ static void test_cmdline(void)
     puts("ok base/cmdline");
 }
 
+/* Of exactly its size, so that AddressSanitizer sees a byte too many. */
+static int parse_module(const char *line, const char *text, size_t len)
+{
+    char *module = malloc(len);
+    memcpy(module, text, len);
+    int err = moka_cmdline_parse_module(line, module, len);
+    free(module);
+    return err;
+}
+
+static void test_module(void)
+{
+    assert(!parse_module("env=A=1 virtio_mmio.device=512@0xfeb00c00:11", "env=B=%20 -- /bin/x virtio", 26));
+    assert(!strcmp(moka_cmdline_env(0), "A=1") && !strcmp(moka_cmdline_env(1), "B= ") &&
+           !moka_cmdline_env(2));
+    assert(!strcmp(moka_cmdline_arg(0), "/bin/x") && !strcmp(moka_cmdline_arg(1), "virtio") &&
+           !moka_cmdline_arg(2) && !strcmp(moka_cmdline_mmio(1), "512@0xfeb00c00:11"));
+    assert(!parse_module("-- /bin/x", "y", 1) && !strcmp(moka_cmdline_arg(1), "y"));
+    assert(parse_module("", "x\0", 2) == -EINVAL && strstr(moka_last_error, "NUL"));
+    assert(parse_module("", "x %4", 4) == -EINVAL && strstr(moka_last_error, "%4"));
+    static char much[(1 << 20) + 1];
+    memset(much, 'a', sizeof(much));
+    assert(parse_module("--", much, sizeof(much)) == -EINVAL && strstr(moka_last_error, "1 MiB"));
+    assert(!parse_module("--", much, sizeof(much) - 1) && strlen(moka_cmdline_arg(0)) == sizeof(much) - 1);
+    puts("ok base/cmdline-module");
+}
+
 int main(void)
 {
     test_tree();
     test_printf();
     test_cmdline();
+    test_module();
     return 0;
 }
