@@ -1,5 +1,7 @@
 #include "net/direct.h"
 
+#include "lwip/prot/tcp.h"
+#include "net/loopback.h"
 #include "net/urgent.h"
 
 #define PIECE_SMALL (2048u - sizeof(struct piece))
@@ -271,6 +273,15 @@ static void mark_last(struct inbound *in, bool in_line)
     urgent_here(&in->urgent, byte);
 }
 
+/* What n bytes would have been on the loopback interface: segments as long as packets can be, with Linux's
+ * 12 bytes of options; acknowledgements ride on the answers. */
+static void count(const struct inet_socket *s, u64 n)
+{
+    u64 headers = (IP_IS_V6_VAL(s->local) ? IP6_HLEN : IP_HLEN) + TCP_HLEN + 12, most = 0xffff - headers;
+    u64 segments = (n + most - 1) / most;
+    loopback_count(segments, n + segments * headers);
+}
+
 ssize_t direct_send(struct inet_socket *s, struct socket_message *m, bool *rest)
 {
     struct direct *d = s->direct;
@@ -295,8 +306,10 @@ ssize_t direct_send(struct inet_socket *s, struct socket_message *m, bool *rest)
     if (urgent)
         mark_last(to_peer(s), inet_in_line(peer));
     mutex_unlock(&d->lock);
-    if (done)
+    if (done) {
+        count(s, done);
         inet_wake(peer, POLL_IN | (urgent ? POLL_PRI : 0));
+    }
     if (urgent)
         socket_tell_urgent(&peer->base);
     return done ? done : n;

@@ -66,6 +66,14 @@ void loopback_arrived(struct inet_socket *s, const struct pbuf *p, const ip_addr
 /* Closes all passages to s. */
 void loopback_forget(struct inet_socket *s);
 
+/* ---- the loopback interface's figures, as Linux counts its packets: with their IP headers, on any of the
+ * three ways to ourselves (lwIP's packets, these datagrams, and the bytes of direct.h, as the segments they
+ * would be) ---- */
+
+void loopback_count(u64 packets, u64 bytes);
+/* Sums up to now, of different moments. */
+void loopback_counted(u64 *packets, u64 *bytes);
+
 struct seq;
 void loopback_show(struct seq *s); /* for /proc/net/moka */
 

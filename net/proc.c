@@ -62,12 +62,17 @@ static int show_route(struct seq *s, void *arg)
     return 0;
 }
 
-/* The device's, its queues' summed; nothing counts what goes to ourselves. */
+/* The device's, its queues' summed; or the loopback's, where all that is sent arrives. */
 static struct net_stats stats_of(bool device)
 {
     struct net_stats sum = {0};
-    if (device)
+    if (device) {
         netif_stats(&sum);
+    } else {
+        loopback_counted(&sum.tx_frames, &sum.tx_bytes);
+        sum.rx_frames = sum.tx_frames;
+        sum.rx_bytes = sum.tx_bytes;
+    }
     return sum;
 }
 
