@@ -242,9 +242,14 @@ static bool link_runtime(const struct jdk *j, const struct strvec *modules, cons
         fmt("%s/bin/jlink", j->home), quick[0],         quick[1],   "--add-modules", vec_join(modules, ","),
         "--no-header-files",          "--no-man-pages", "--output", (char *)to,      NULL};
     int status = run_command(argv, &text, &text);
-    if (status != 0)
-        note("jlink failed (status %d): %s", status, text.n ? text.p : "");
-    return status == 0 && is_file(fmt("%s/lib/server/libjvm.so", to));
+    if (status == 0 && is_file(fmt("%s/lib/server/libjvm.so", to)))
+        return true;
+    /* What failed for a passing reason must not be replaced for good by a runtime three times as large. */
+    if (is_file(fmt("%s/jmods/java.base.jmod", j->home)))
+        die("%s/bin/jlink failed (status %d: %.*s); mend that JDK, or name another one with --jdk", j->home,
+            status, text.n ? (int)strcspn(text.p, "\n") : 0, text.n ? text.p : "");
+    note("jlink failed (status %d): %s", status, text.n ? text.p : "");
+    return false;
 }
 
 /* A JDK without jmods whose jlink cannot link from itself either: take all of it but what only developers
