@@ -8,6 +8,7 @@
 #include "java-launcher/host/runner.h"
 #include "java-launcher/host/util.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -62,6 +63,7 @@ int main(int argc, char **argv)
     struct options o;
     const char *word = argc > 1 ? argv[1] : "";
     mode_t mask = umask(022);
+    signal(SIGXFSZ, SIG_IGN); /* `ulimit -f`: the error of the write has its line */
     if (!strcmp(word, "run")) {
         options_parse(&o, CMD_RUN, argc, argv);
         o.umask = mask;
