@@ -281,7 +281,7 @@ $(B)/tests/unit/launcher $(B)/tests/unit/rewrite $(B)/moka-sanitized:
 	$(call say,CC)$(CC) $(SANITIZED_CFLAGS) $^ -lz -lZydis -o $@
 -include $(wildcard $(B)/sanitized/*/*/*.d $(B)/sanitized/*/*/*/*.d)
 
-FS_TEST_C := $(addprefix kernel/fs/,iov.c dentry.c path.c inode.c open.c namei.c file.c erofs.c memfs.c memfile.c mount.c volume.c lock.c)
+FS_TEST_C := $(addprefix kernel/fs/,iov.c dentry.c path.c inode.c xattr.c open.c namei.c file.c erofs.c memfs.c memfile.c mount.c volume.c lock.c)
 UNIT_TESTS += $(B)/tests/unit/fs.sh
 $(B)/tests/unit/fs: tests/unit/fs/test_fs.c tests/unit/fs/kernel_side.c $(FS_TEST_C) kernel/base/tree.c $(wildcard kernel/fs/*.h)
 	@mkdir -p $(@D)

@@ -61,6 +61,7 @@ static void free_entries(struct tree *t)
 
 static void mem_free(struct mem_inode *mem)
 {
+    xattr_free(&mem->inode);
     kfree(mem->target);
     kfree(mem->image);
     kfree(mem);
@@ -642,11 +643,17 @@ const struct inode_ops mem_dir_ops = {
     .getattr = dir_getattr,
     .setattr = plain_setattr,
     .evict = mem_evict,
+    .xattrs = true,
 };
 const struct inode_ops mem_fixed_ops = {.lookup = mem_lookup, .readdir = mem_readdir, .evict = mem_evict};
-const struct inode_ops mem_node_ops = {.setattr = mem_setattr, .evict = mem_evict};
+const struct inode_ops mem_node_ops = {.setattr = mem_setattr, .evict = mem_evict, .xattrs = true};
 const struct inode_ops mem_link_ops = {
-    .readlink = mem_readlink, .getattr = link_getattr, .setattr = plain_setattr, .evict = mem_evict};
+    .readlink = mem_readlink,
+    .getattr = link_getattr,
+    .setattr = plain_setattr,
+    .evict = mem_evict,
+    .xattrs = true,
+};
 
 struct mount *mem_mount(const char *type, struct dentry *on, u32 mode, const struct inode_ops *dir_ops)
 {

@@ -129,7 +129,8 @@ struct inode_ops {
     int (*setattr)(struct inode *inode, const struct vfs_stat *st, u32 which);
     int (*open)(struct inode *inode, struct file *file); /* may replace file->ops, set file->private */
     int (*statfs)(struct inode *inode, struct vfs_statfs *st);
-    void (*evict)(struct inode *inode); /* last reference gone: free it */
+    void (*evict)(struct inode *inode); /* last reference gone: free it; xattr_free() if it has xattrs */
+    bool xattrs;                        /* extended attributes are kept, in inode->xattrs */
 };
 
 struct inode {
@@ -144,6 +145,7 @@ struct inode {
     struct vm_object object; /* regular files: contents and size */
     struct list locks;       /* record locks and flock */
     struct list watches;     /* inotify */
+    struct xattr *xattrs;    /* extended attributes; guarded by lock */
     void *private;
 };
 
@@ -373,6 +375,34 @@ struct vfs_mount_info {
     bool read_only;
 };
 int vfs_for_each_mount(int (*fn)(const struct vfs_mount_info *info, void *arg), void *arg);
+
+/* ---- extended attributes: xattr(7) ---- */
+
+#define XATTR_NAME_MAX 255
+#define XATTR_SIZE_MAX 65536
+#define XATTR_LIST_MAX 65536
+#define XATTR_CREATE   1u
+#define XATTR_REPLACE  2u
+
+/*
+ * name: 1 to XATTR_NAME_MAX bytes and a terminator. All buffers are the kernel's. Kept are user.* (of files
+ * and directories), trusted.* and security.*, by file systems in memory. Errors of all but xattr_list:
+ * -EOPNOTSUPP (not a kind that is kept, or a file system that keeps none), -EINVAL (the name ends after the
+ * dot). No locks held; may sleep.
+ */
+/* at: where the inode was found, for inotify; its dentry may be NULL. size: 0 to XATTR_SIZE_MAX. flags:
+ * XATTR_*. -EEXIST, -ENODATA (as flags ask), -EPERM (user.* of anything but files and directories), -EROFS,
+ * -ENOMEM. */
+int xattr_set(struct inode *inode, struct vfs_path at, const char *name, const void *value, size_t size,
+              u32 flags);
+/* The size of the value, copied to buf unless room is 0. -ENODATA, -ERANGE (room is too small). */
+ssize_t xattr_get(struct inode *inode, const char *name, void *buf, size_t room);
+/* The bytes that all names take with their terminators, copied likewise. -ERANGE. */
+ssize_t xattr_list(struct inode *inode, char *buf, size_t room);
+/* -ENODATA, -EPERM, -EROFS. */
+int xattr_remove(struct inode *inode, struct vfs_path at, const char *name);
+/* At the end of an inode: frees what it has. */
+void xattr_free(struct inode *inode);
 
 /* ---- record locks ---- */
 struct vfs_lock {

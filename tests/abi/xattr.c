@@ -1,6 +1,8 @@
-/* Extended attributes of files that have none, and the older names of file calls. */
+/* Extended attributes of files, and the older names of file calls. */
 #include "abi.h"
 
+#include <sys/inotify.h>
+#include <sys/mman.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 #include <utime.h>
@@ -41,6 +43,150 @@ CASE(attributes_none)
     close(fd);
     unlink("link");
     unlink("plain");
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Says the names of a file's attributes in the order of the alphabet: listxattr(2) promises none. */
+static void say_names(const char *path)
+{
+    char list[4096], *names[32];
+    ssize_t n = llistxattr(path, list, sizeof(list)), count = 0;
+    NEED(n >= 0 && n < (ssize_t)sizeof(list));
+    CHECK(llistxattr(path, NULL, 0) == n);
+    for (char *at = list; at < list + n; at += strlen(at) + 1)
+        names[count++] = at;
+    qsort(names, count, sizeof(*names), by_text);
+    say("%zd attributes:", count);
+    for (ssize_t i = 0; i < count; i++)
+        say("  %s", names[i]);
+}
+
+CASE(attributes_kept)
+{
+    char value[16] = "";
+    struct stat before, after;
+    spit("kept", "x");
+    OK(setxattr("kept", "user.color", "green", 5, 0));
+    VALUE(getxattr("kept", "user.color", value, sizeof(value)));
+    say("is %s", value);
+    VALUE(getxattr("kept", "user.color", NULL, 0));
+    VALUE(getxattr("kept", "user.color", value, 4));
+    VALUE(getxattr("kept", "user.color", (void *)8, 5));
+    VALUE(setxattr("kept", "user.color", "red", 3, XATTR_CREATE));
+    VALUE(setxattr("kept", "user.colour", "red", 3, XATTR_REPLACE));
+    OK(setxattr("kept", "user.color", "red", 3, XATTR_REPLACE));
+    VALUE(getxattr("kept", "user.color", value, sizeof(value)));
+    say("is %.3s", value);
+    OK(setxattr("kept", "user.empty", NULL, 0, XATTR_CREATE));
+    VALUE(getxattr("kept", "user.empty", value, sizeof(value)));
+    OK(link("kept", "too"));
+    OK(rename("kept", "moved"));
+    OK(setxattr("too", "trusted.t", "1", 1, 0));
+    OK(setxattr("too", "security.s", "1", 1, 0));
+    say_names("moved");
+    VALUE(listxattr("moved", value, sizeof(value)));
+    OK(stat("moved", &before));
+    usleep(20000);
+    OK(removexattr("moved", "user.empty"));
+    OK(stat("moved", &after));
+    CHECK(after.st_mtim.tv_nsec == before.st_mtim.tv_nsec);
+    CHECK(after.st_ctim.tv_sec > before.st_ctim.tv_sec || after.st_ctim.tv_nsec > before.st_ctim.tv_nsec);
+    VALUE(removexattr("moved", "user.empty"));
+    say_names("too");
+    unlink("moved");
+    unlink("too");
+}
+
+/* By descriptor, also without write access; what has no name; and inotify hears of it. */
+CASE(attributes_by_descriptor)
+{
+    char value[16] = "", events[512];
+    spit("kept", "x");
+    OK(mkdir("dir", 0700));
+    int fd = open("kept", O_RDONLY), dir = open("dir", O_RDONLY), path = open("kept", O_PATH);
+    int ends[2], watch = inotify_init1(IN_NONBLOCK);
+    NEED(pipe(ends) == 0);
+    CHECK(inotify_add_watch(watch, "kept", IN_ATTRIB) > 0);
+    OK(fsetxattr(fd, "user.a", "1", 1, 0));
+    VALUE(fgetxattr(fd, "user.a", value, sizeof(value)));
+    VALUE(flistxattr(fd, value, sizeof(value)));
+    OK(fremovexattr(fd, "user.a"));
+    VALUE(read(watch, events, sizeof(events)));
+    OK(fsetxattr(dir, "user.a", "1", 1, 0));
+    say_names("dir");
+    VALUE(fsetxattr(path, "user.a", "1", 1, 0));
+    VALUE(fgetxattr(path, "user.a", value, sizeof(value)));
+    VALUE(flistxattr(path, value, sizeof(value)));
+    VALUE(fsetxattr(ends[0], "user.a", "1", 1, 0));
+    VALUE(fgetxattr(ends[0], "user.a", value, sizeof(value)));
+    VALUE(flistxattr(ends[0], value, sizeof(value)));
+    VALUE(fremovexattr(ends[0], "user.a"));
+    close(fd);
+    fd = memfd_create("unnamed", 0);
+    OK(fsetxattr(fd, "user.a", "1", 1, 0));
+    VALUE(flistxattr(fd, NULL, 0));
+    close(fd);
+    close(dir);
+    close(path);
+    close(ends[0]);
+    close(ends[1]);
+    close(watch);
+    unlink("kept");
+    rmdir("dir");
+}
+
+CASE(attributes_refused)
+{
+    static char big[65537], name[300], list[65536];
+    spit("kept", "x");
+    OK(symlink("kept", "link"));
+    OK(mkfifo("fifo", 0600));
+    memset(name, 'n', 299);
+    memcpy(name, "user.", 5);
+    VALUE(setxattr("kept", name, "1", 1, 0));
+    name[256] = 0;
+    VALUE(setxattr("kept", name, "1", 1, 0));
+    name[255] = 0;
+    OK(setxattr("kept", name, "1", 1, 0));
+    OK(removexattr("kept", name));
+    VALUE(setxattr("kept", "user.", "1", 1, 0));
+    VALUE(getxattr("kept", "user.", big, 1));
+    VALUE(setxattr("kept", "user", "1", 1, 0));
+    VALUE(setxattr("kept", "", "1", 1, 0));
+    VALUE(setxattr("kept", NULL, "1", 1, 0));
+    VALUE(setxattr("kept", "system.other", "1", 1, 0));
+    VALUE(setxattr("kept", "user.a", big, sizeof(big), 0));
+    VALUE(setxattr("kept", "user.a", (void *)8, 1, 0));
+    VALUE(setxattr("kept", "user.a", "1", 1, XATTR_CREATE | XATTR_REPLACE));
+    OK(setxattr("kept", "user.a", big, sizeof(big) - 1, 0));
+    VALUE(getxattr("kept", "user.a", big, sizeof(big)));
+    VALUE(lsetxattr("link", "user.a", "1", 1, 0));
+    VALUE(lgetxattr("link", "user.a", big, 1));
+    VALUE(lremovexattr("link", "user.a"));
+    OK(lsetxattr("link", "trusted.a", "1", 1, 0));
+    say_names("link");
+    OK(lremovexattr("link", "trusted.a"));
+    VALUE(setxattr("fifo", "user.a", "1", 1, 0));
+    VALUE(getxattr("fifo", "user.a", big, 1));
+    VALUE(setxattr("/proc/self/status", "user.a", "1", 1, 0));
+    VALUE(getxattr("/proc/self/status", "user.a", big, 1));
+    VALUE(listxattr("/proc/self/status", list, sizeof(list)));
+    for (int i = 0; i < 400; i++) {
+        memset(name, 'n', 240);
+        sprintf(name, "user.%03d", i);
+        name[8] = 'n';
+        name[240] = 0;
+        NEED(setxattr("kept", name, NULL, 0, 0) == 0);
+    }
+    VALUE(listxattr("kept", list, sizeof(list)));
+    VALUE(listxattr("kept", list, 100));
+    unlink("kept");
+    unlink("link");
+    unlink("fifo");
 }
 
 CASE(times_of_old)

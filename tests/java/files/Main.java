@@ -28,6 +28,7 @@ import java.nio.file.WatchService;
 import java.nio.file.attribute.BasicFileAttributes;
 import java.nio.file.attribute.FileTime;
 import java.nio.file.attribute.PosixFilePermissions;
+import java.nio.file.attribute.UserDefinedFileAttributeView;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -200,6 +201,27 @@ public final class Main {
         Suite.check(Files.isHidden(dir.resolve(".x")), "hidden");
         File old = f.toFile();
         Suite.check(old.setReadOnly() && old.setLastModified(5000) && old.lastModified() == 5000, "the old interface");
+    }
+
+    /** Attributes of one's own: kept in memory; of a volume the JDK says that it has none, and finds none. */
+    private static void ownAttributes() throws Exception {
+        Path f = Files.writeString(dir.resolve("file"), "text");
+        UserDefinedFileAttributeView own = Files.getFileAttributeView(f, UserDefinedFileAttributeView.class);
+        boolean kept = Files.getFileStore(f).supportsFileAttributeView(UserDefinedFileAttributeView.class);
+        Suite.equal(!dir.startsWith("/vol"), kept, "kept here");
+        Suite.equal(List.of(), own.list(), "none at first");
+        if (!kept) {
+            Suite.thrown(IOException.class, () -> own.write("kind", ByteBuffer.wrap(new byte[1])));
+            return;
+        }
+        Suite.equal(5, own.write("kind", ByteBuffer.wrap("a/b;c".getBytes())), "written");
+        Suite.equal(List.of("kind"), own.list(), "listed");
+        Path copy = Files.copy(f, dir.resolve("copy"), StandardCopyOption.COPY_ATTRIBUTES);
+        Suite.equal("a/b;c", new String((byte[]) Files.getAttribute(copy, "user:kind")), "copied");
+        own.delete("kind");
+        Suite.thrown(IOException.class, () -> own.size("kind"));
+        Files.setAttribute(f, "dos:hidden", true);
+        Suite.equal(true, Files.getAttribute(f, "dos:hidden"), "as Samba keeps them");
     }
 
     private static void links() throws Exception {
@@ -383,6 +405,7 @@ public final class Main {
                 .add("mappings", in("m", Main::mappings))
                 .add("locks", in("l", Main::locks))
                 .add("attributes", in("a", Main::attributes))
+                .add("own-attributes", in("o", Main::ownAttributes))
                 .add("links", in("li", Main::links))
                 .add("temporary", in("t", Main::temporary))
                 .add("watching", in("wa", Main::watching))

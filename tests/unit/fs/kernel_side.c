@@ -71,6 +71,11 @@ void *kmalloc(size_t size)
     return calloc(1, size ? size : 1);
 }
 
+void *kmalloc_raw(size_t size)
+{
+    return kmalloc(size);
+}
+
 void *krealloc(void *p, size_t size)
 {
     return realloc(p, size);

@@ -221,6 +221,35 @@ static void test_files(void)
     file_put(f);
 }
 
+/* What was replaced, removed, refused, or is left at the end of the inode, is freed: a sanitizer looks. */
+static void test_xattrs(void)
+{
+    struct vfs_path none = {NULL};
+    struct file *f;
+    char buf[64];
+    CHECK_IS(vfs_memfd("x", 0, false, &f), 0);
+    CHECK_IS(xattr_set(f->inode, none, "user.a", "12", 2, XATTR_CREATE), 0);
+    CHECK_IS(xattr_set(f->inode, none, "user.a", "345", 3, XATTR_CREATE), -EEXIST);
+    CHECK_IS(xattr_set(f->inode, none, "user.b", "345", 3, XATTR_REPLACE), -ENODATA);
+    CHECK_IS(xattr_set(f->inode, none, "user.a", "345", 3, 0), 0);
+    CHECK_IS(xattr_set(f->inode, none, "user.b", "", 0, 0), 0);
+    CHECK_IS(xattr_set(f->inode, none, "trusted.c", "6", 1, 0), 0);
+    CHECK_IS(xattr_set(f->inode, none, "system.c", "6", 1, 0), -EOPNOTSUPP);
+    CHECK_IS(xattr_get(f->inode, "user.a", buf, 3), 3);
+    CHECK(!memcmp(buf, "345", 3));
+    CHECK_IS(xattr_get(f->inode, "user.a", buf, 2), -ERANGE);
+    CHECK_IS(xattr_remove(f->inode, none, "user.a"), 0);
+    CHECK_IS(xattr_remove(f->inode, none, "user.a"), -ENODATA);
+    CHECK_IS(xattr_list(f->inode, buf, sizeof(buf)), 17);
+    CHECK_IS(xattr_list(f->inode, buf, 16), -ERANGE);
+    CHECK_IS(xattr_list(f->inode, NULL, 0), 17);
+    file_put(f);
+    CHECK_IS(vfs_open(root(), "/proc", O_RDONLY, 0, &f), 0);
+    CHECK_IS(xattr_set(f->inode, none, "user.a", "12", 2, 0), -EOPNOTSUPP);
+    CHECK_IS(xattr_get(f->inode, "user.a", buf, 2), -EOPNOTSUPP);
+    file_put(f);
+}
+
 static void test_locks(void)
 {
     struct file *f;
@@ -597,6 +626,7 @@ int main(int argc, char **argv)
     test_names();
     done("paths");
     test_files();
+    test_xattrs();
     test_locks();
     done("files");
     test_volumes();
