@@ -299,18 +299,21 @@ ssize_t console_write(u32 nr, const void *data, size_t n)
     return sent ? sent : err == -EINTR ? -ERESTART : err;
 }
 
-/* Until the device has taken all of a port's output. */
+/* Until the device has taken a port's output, as much as there is now: others may write on. */
 static void drain(struct port *p)
 {
     struct waiter w = {0};
     bool done = false;
     waitq_enter(&p->waitq, &w);
+    mutex_lock(&p->lock);
+    u32 last = p->chunk_head;
+    mutex_unlock(&p->lock);
     for (;;) {
         mutex_lock(&p->lock);
         do
             tx_reclaim(p);
         while (!vq_irq_on(p->tx));
-        done = p->chunk_head == p->chunk_tail || port_dead(p);
+        done = (s32)(p->chunk_tail - last) >= 0 || port_dead(p);
         mutex_unlock(&p->lock);
         if (done)
             break;

@@ -42,8 +42,8 @@ size_t console_readable(u32 port);
 struct waitq *
 console_waitq(u32 port); /* woken when input arrives, the host end closes, or room for output appears */
 /*
- * Sleeps until the host has taken all of stdout and stderr (or has closed them): before shutdown(), which
- * itself waits at most five seconds.
+ * Sleeps until the host has taken what was written to stdout and stderr before the call (or has closed them):
+ * before shutdown(), which itself waits at most five seconds.
  */
 void console_drain(void);
 /* A line of the control port arrived (without the newline); called in a driver thread. Registered once. */

@@ -269,8 +269,10 @@ static void shut_down(void)
     pthread_t late[3];
     for (u32 i = 0; i < ARRAY_LEN(late); i++)
         pthread_create(&late[i], NULL, late_main, (void *)(u64[]){4, 3000, 700}[i]);
-    for (u32 i = 0; i < 300; i++)
+    for (u32 i = 0; i < 300; i++) {
+        console_drain(); /* for what was written before it */
         shut_down_once();
+    }
     __atomic_store_n(&late_end, true, __ATOMIC_RELAXED);
     for (u32 i = 0; i < ARRAY_LEN(late); i++)
         pthread_join(late[i], NULL);
