@@ -1,4 +1,4 @@
-"""What the tests of the `moka` command without a VM share: a place of their own, fake-qemu, and how the command is run."""
+"""What the tests of the `moka` command share: a place of their own, fake-qemu, how the command is run, and how tests are."""
 import os
 import pathlib
 import shlex
@@ -66,18 +66,28 @@ def fake_environment(vm):
     return dict(env, FAKE_VM=vm, PATH=f"{fake}:{env['PATH']}")
 
 
-def run_tests(prefix):
-    """Those that the command line names, or all; ends the process."""
+def run_chosen(prefix, suffix="", tests=None):
+    """Those that the command line names, or all. Has any failed?"""
     failed = False
-    for t in TESTS:
+    for t in TESTS if tests is None else tests:
         if sys.argv[1:] and t.__name__ not in sys.argv[1:]:
             continue
-        name = prefix + t.__name__.replace("_", "-")
+        name = prefix + t.__name__.replace("_", "-") + suffix
         try:
             t()
             print(f"ok {name}", flush=True)
         except Exception as e:  # whatever went wrong is the test's result
             failed = True
-            print(f"not ok {name}: {type(e).__name__} {str(e)[:800]}".replace("\n", "\\n"), flush=True)
+            print(f"not ok {name}: {type(e).__name__} {str(e)[:1500]}".replace("\n", "\\n"), flush=True)
+    return failed
+
+
+def end(failed):
+    """Ends the process."""
+    subprocess.run(["chmod", "-R", "u+w", tmp], check=False, stderr=subprocess.DEVNULL)
     shutil.rmtree(tmp, ignore_errors=True)
     sys.exit(failed)
+
+
+def run_tests(prefix):
+    end(run_chosen(prefix))
