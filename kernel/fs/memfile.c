@@ -112,20 +112,33 @@ void memfd_forget(struct mem_inode *mem)
 }
 
 /*
- * Is there memory for `pages` more in files? All files may have what is free, but for 1/32 of memory; those
- * with names, as on tmpfs, may have half of memory together.
+ * Pages that files may take beyond what they have. All files may have what is free, but for 1/32 of memory;
+ * those with names, as on tmpfs, may have half of memory together.
  */
-static int check_space(struct inode *inode, u64 pages)
+static u64 space_left(bool named)
 {
     struct phys_stats mem;
     phys_stats(&mem);
-    u64 clean = MIN(vm_reclaimable_pages(), mem.cache_pages), available = mem.free_pages + clean;
-    if (pages > mem.total_pages || available < pages + mem.total_pages / 32)
-        return -ENOSPC;
+    u64 clean = MIN(vm_reclaimable_pages(), mem.cache_pages), keep = mem.total_pages / 32;
+    u64 available = mem.free_pages + clean, left = available > keep ? available - keep : 0;
+    if (!named)
+        return left;
+    u64 held = mem.cache_pages - clean, most = mem.total_pages / 2 + memfd_pages();
+    return most > held ? MIN(left, most - held) : 0;
+}
+
+static int check_space(struct inode *inode, u64 pages)
+{
+    return pages > space_left(!mem_of(inode)->memfd_link.next) ? -ENOSPC : 0;
+}
+
+int mem_statfs(struct inode *inode, struct vfs_statfs *st)
+{
     if (mem_of(inode)->memfd_link.next)
         return 0;
-    u64 held = mem.cache_pages - clean, memfd = memfd_pages();
-    return held + pages > mem.total_pages / 2 + memfd ? -ENOSPC : 0;
+    st->blocks /= 2;
+    st->bfree = st->bavail = MIN(st->blocks, space_left(true));
+    return 0;
 }
 
 /* What seals and memory allow of writing [at, at + n): the bytes, or -EPERM, -ENOSPC. */

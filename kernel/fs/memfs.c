@@ -642,15 +642,18 @@ const struct inode_ops mem_dir_ops = {
     .readdir = mem_readdir,
     .getattr = dir_getattr,
     .setattr = plain_setattr,
+    .statfs = mem_statfs,
     .evict = mem_evict,
     .xattrs = true,
 };
 const struct inode_ops mem_fixed_ops = {.lookup = mem_lookup, .readdir = mem_readdir, .evict = mem_evict};
-const struct inode_ops mem_node_ops = {.setattr = mem_setattr, .evict = mem_evict, .xattrs = true};
+const struct inode_ops mem_node_ops = {
+    .setattr = mem_setattr, .statfs = mem_statfs, .evict = mem_evict, .xattrs = true};
 const struct inode_ops mem_link_ops = {
     .readlink = mem_readlink,
     .getattr = link_getattr,
     .setattr = plain_setattr,
+    .statfs = mem_statfs,
     .evict = mem_evict,
     .xattrs = true,
 };

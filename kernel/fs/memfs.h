@@ -61,6 +61,8 @@ struct inode *mem_inode_create(struct mount *mount, u32 mode, u64 rdev);
 /* Makes dir, so far only in memory, show the entries of an image's directory beside those it has, which win.
  * dir's lock is held. */
 int mem_adopt(struct mem_inode *dir, const struct erofs_inode *image);
+/* statfs: the half of memory that files with names may have, and what of it is left. */
+int mem_statfs(struct inode *inode, struct vfs_statfs *st);
 /* A memfd goes: takes it off their list. */
 void memfd_forget(struct mem_inode *mem);
 /* Adds a name; takes its own reference of inode. dir's lock is held. -EEXIST, -ENOMEM. */

@@ -155,7 +155,8 @@ u64 frames_used(void)
 
 void phys_stats(struct phys_stats *out)
 {
-    *out = (struct phys_stats){.total_pages = ARENA_PAGES, .free_pages = ARENA_PAGES - frames_used()};
+    *out = (struct phys_stats){
+        .total_pages = ARENA_PAGES, .free_pages = ARENA_PAGES - frames_used(), .cache_pages = frames_used()};
 }
 
 u64 vm_reclaimable_pages(void)

@@ -250,6 +250,27 @@ static void test_xattrs(void)
     file_put(f);
 }
 
+/* What statfs says is left is what files can have, and no more. */
+static void test_space(void)
+{
+    struct vfs_statfs before, after;
+    struct file *f;
+    CHECK_IS(vfs_open(root(), "/p/space", O_RDWR | O_CREAT, 0600, &f), 0);
+    CHECK_IS(vfs_statfs(f->inode, &before), 0);
+    CHECK(before.bavail && before.bavail <= before.blocks);
+    CHECK_IS(f->ops->allocate(f, 0, 0, (before.bavail + 1) * PAGE_SIZE), -ENOSPC);
+    CHECK_IS(f->ops->allocate(f, 0, 0, 100 * PAGE_SIZE), 0);
+    CHECK_IS(vfs_statfs(f->inode, &after), 0);
+    CHECK_IS(after.blocks, before.blocks);
+    CHECK(after.bavail <= before.bavail - 100);
+    CHECK_IS(vfs_unlink(root(), "/p/space"), 0);
+    file_put(f);
+    CHECK_IS(vfs_open(root(), "/p", O_RDONLY, 0, &f), 0);
+    CHECK_IS(vfs_statfs(f->inode, &after), 0);
+    CHECK_IS(after.bavail, before.bavail);
+    file_put(f);
+}
+
 static void test_locks(void)
 {
     struct file *f;
@@ -627,6 +648,7 @@ int main(int argc, char **argv)
     done("paths");
     test_files();
     test_xattrs();
+    test_space();
     test_locks();
     done("files");
     test_volumes();
