@@ -4,6 +4,7 @@
 #include "kernel/linux/procfs.h"
 #include "kernel/base/cmdline.h"
 #include "kernel/base/errno.h"
+#include "kernel/base/panic.h"
 #include "kernel/base/printf.h"
 #include "kernel/base/string.h"
 #include "kernel/linux/fd.h"
@@ -167,6 +168,10 @@ static ssize_t store_comm(const char *text, size_t len, void *arg)
 static int task_stat(struct seq *s, void *arg)
 {
     return show_stat(s, (s64)arg, false);
+}
+static int whole_stat(struct seq *s, void *arg)
+{
+    return show_stat(s, (s64)arg, true);
 }
 static int task_status(struct seq *s, void *arg)
 {
@@ -415,32 +420,72 @@ static int fdinfo_lookup(const char *name, u32 len, struct inode **out, void *ct
     return *out ? 0 : -ENOMEM;
 }
 
-static const struct {
+/*
+ * A thread's directory: /proc/TID, which nobody lists, and /proc/self/task/TID. Three files are about the
+ * thread; the others, and those of /proc/1 itself, are the process's.
+ */
+static struct inode *process_dir; /* /proc/1 */
+
+struct thread_file {
     const char *name;
     int (*show)(struct seq *s, void *arg);
-} task_files[] = {{"comm", task_comm}, {"stat", task_stat}, {"status", task_status}};
+};
+static const struct thread_file own_files[] = {{"comm", task_comm},
+                                               {"stat", task_stat},
+                                               {"status", task_status}},
+                                whole_files[] = {
+                                    {"comm", task_comm}, {"stat", whole_stat}, {"status", task_status}};
 
-static int task_files_list(u64 pos, vfs_dir_fn fn, void *arg, void *ctx)
+static bool is_name(const char *name, u32 len, const char *what)
 {
-    static const char *const dots[] = {".", ".."};
-    for (u64 i = pos; i < 2 + ARRAY_LEN(task_files); i++) {
-        const char *name = i < 2 ? dots[i] : task_files[i - 2].name;
-        if (fn(arg, name, strlen(name), i + 1, i < 2 ? S_IFDIR : S_IFREG, i + 1))
-            return 1;
-    }
-    return 0;
+    return strlen(what) == len && !memcmp(name, what, len);
 }
-static int task_files_lookup(const char *name, u32 len, struct inode **out, void *ctx)
+
+static int thread_file(const struct thread_file files[ARRAY_LEN(own_files)], const char *name, u32 len,
+                       struct inode **out, void *ctx)
 {
-    for (u32 i = 0; i < ARRAY_LEN(task_files); i++) {
-        if (strlen(task_files[i].name) == len && !memcmp(name, task_files[i].name, len)) {
-            *out = synth_inode_file(task_files[i].show, ctx);
+    for (u32 i = 0; i < ARRAY_LEN(own_files); i++) {
+        if (is_name(name, len, files[i].name)) {
+            *out = synth_inode_file(files[i].show, ctx);
             return *out ? 0 : -ENOMEM;
         }
     }
-    return -ENOENT;
+    mutex_lock(&process_dir->lock);
+    int err = process_dir->ops->lookup(process_dir, name, len, out);
+    mutex_unlock(&process_dir->lock);
+    return err;
 }
-static const struct synth_dir_ops task_files_ops = {task_files_list, task_files_lookup};
+
+static int whole_lookup(const char *name, u32 len, struct inode **out, void *ctx)
+{
+    return thread_file(whole_files, name, len, out, ctx);
+}
+static int own_lookup(const char *name, u32 len, struct inode **out, void *ctx)
+{
+    return is_name(name, len, "task") ? -ENOENT : thread_file(own_files, name, len, out, ctx);
+}
+
+/* "." and ".." are the caller's. */
+static int whole_list(u64 pos, vfs_dir_fn fn, void *arg, void *ctx)
+{
+    return process_dir->ops->readdir(process_dir, NULL, MAX(pos, 2UL), fn, arg);
+}
+
+struct without_task {
+    vfs_dir_fn fn;
+    void *arg;
+};
+static int unless_task(void *arg, const char *name, u32 len, u64 ino, u32 type, u64 next)
+{
+    struct without_task *w = arg;
+    return is_name(name, len, "task") ? 0 : w->fn(w->arg, name, len, ino, type, next);
+}
+static int own_list(u64 pos, vfs_dir_fn fn, void *arg, void *ctx)
+{
+    struct without_task w = {fn, arg};
+    return whole_list(pos, unless_task, &w, ctx);
+}
+static const struct synth_dir_ops own_ops = {own_list, own_lookup}, whole_ops = {whole_list, whole_lookup};
 
 static s32 next_tid(s32 n)
 {
@@ -451,19 +496,32 @@ static int task_list(u64 pos, vfs_dir_fn fn, void *arg, void *ctx)
 {
     return list_numbers(pos, fn, arg, next_tid, S_IFDIR);
 }
-static int task_lookup(const char *name, u32 len, struct inode **out, void *ctx)
+static int thread_dir(const struct synth_dir_ops *ops, const char *name, u32 len, struct inode **out)
 {
     s32 tid = parse_number(name, len);
     struct task *t = task_find(tid);
     if (!t)
         return -ENOENT;
     task_put(t);
-    *out = synth_inode_dir(&task_files_ops, (void *)(s64)tid);
+    *out = synth_inode_dir(ops, (void *)(s64)tid);
     return *out ? 0 : -ENOMEM;
+}
+static int task_lookup(const char *name, u32 len, struct inode **out, void *ctx)
+{
+    return thread_dir(&own_ops, name, len, out);
+}
+
+static int proc_list(u64 pos, vfs_dir_fn fn, void *arg, void *ctx)
+{
+    return 0;
+}
+static int proc_lookup(const char *name, u32 len, struct inode **out, void *ctx)
+{
+    return thread_dir(&whole_ops, name, len, out);
 }
 
 static const struct synth_dir_ops fd_ops = {fd_list, fd_lookup}, fdinfo_ops = {fdinfo_list, fdinfo_lookup},
-                                  task_ops = {task_list, task_lookup};
+                                  task_ops = {task_list, task_lookup}, proc_ops = {proc_list, proc_lookup};
 
 void procfs_init(void)
 {
@@ -495,4 +553,10 @@ void procfs_init(void)
     synth_dynamic_dir("/proc/1/fd", &fd_ops, NULL);
     synth_dynamic_dir("/proc/1/fdinfo", &fdinfo_ops, NULL);
     synth_dynamic_dir("/proc/1/task", &task_ops, NULL);
+    synth_dynamic_dir("/proc", &proc_ops, NULL);
+    struct vfs_path root = vfs_root(), self;
+    if (vfs_lookup(root, "proc/1", VFS_DIRECTORY, &self))
+        panic("no /proc/1");
+    process_dir = vfs_path_inode(self); /* the reference of `self` stays */
+    vfs_path_put(root);
 }

@@ -351,6 +351,69 @@ CASE(proc_self_task)
     CHECK(slurp(path, text, sizeof(text)) > 0);
 }
 
+static volatile long other_tid;
+
+static void *tells(void *unused)
+{
+    other_tid = syscall(SYS_gettid);
+    return lives(unused);
+}
+
+/* Facts about what is at a path below /proc/TID or /proc/self/task/TID. */
+static void show_at(const char *dir, const char *name)
+{
+    char path[100];
+    struct stat st;
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    int err = stat(path, &st);
+    say("%s: %s", name, err ? errname(errno) : S_ISDIR(st.st_mode) ? "directory" : "other");
+    if (!err && !S_ISDIR(st.st_mode) && strcmp(name, "exe"))
+        CHECK(slurp(path, text, sizeof(text)) > 0);
+}
+
+static bool lists(const char *dir, const char *name)
+{
+    int n = 0;
+    DIR *d = opendir(dir);
+    for (struct dirent *e; d && (e = readdir(d)) != NULL;)
+        n += !strcmp(e->d_name, name);
+    if (d)
+        closedir(d);
+    return n == 1;
+}
+
+/* A thread has its directory in /proc, unlisted; HotSpot reads the libraries for its error files there. */
+CASE(proc_thread)
+{
+    static const char *const names[] = {"maps", "cmdline", "exe", "fd", "limits", "comm", "task", "nothing"};
+    char dir[64], name[20];
+    other_tid = leave = 0;
+    pthread_t t = start(tells, NULL);
+    while (!other_tid)
+        sleep_ms(1);
+    for (int way = 0; way < 2; way++) {
+        snprintf(dir, sizeof(dir), way ? "/proc/self/task/%ld" : "/proc/%ld", other_tid);
+        for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+            show_at(dir, names[i]);
+        CHECK(lists(dir, "maps"));
+        CHECK(lists(dir, "stat"));
+        CHECK(lists(dir, "."));
+        CHECK(lists(dir, "task"));
+    }
+    snprintf(dir, sizeof(dir), "/proc/%ld/stat", other_tid);
+    CHECK(slurp(dir, text, sizeof(text)) > 0 && atoi(text) == other_tid);
+    snprintf(dir, sizeof(dir), "/proc/%ld/status", other_tid);
+    CHECK(slurp(dir, text, sizeof(text)) > 0 && strstr(text, "\nPid:\t") &&
+          atoi(strstr(text, "\nPid:\t") + 6) == other_tid);
+    snprintf(name, sizeof(name), "%ld", other_tid);
+    CHECK(!lists("/proc", name));
+    leave = 1;
+    pthread_join(t, NULL);
+    sleep_ms(50);
+    snprintf(dir, sizeof(dir), "/proc/%ld", other_tid);
+    VALUE(access(dir, F_OK));
+}
+
 CASE(proc_machine)
 {
     show_lines("/proc/meminfo",
