@@ -127,9 +127,14 @@ static u64 space_left(bool named)
     return most > held ? MIN(left, most - held) : 0;
 }
 
+static u64 space_for(struct inode *inode)
+{
+    return space_left(!mem_of(inode)->memfd_link.next);
+}
+
 static int check_space(struct inode *inode, u64 pages)
 {
-    return pages > space_left(!mem_of(inode)->memfd_link.next) ? -ENOSPC : 0;
+    return pages > space_for(inode) ? -ENOSPC : 0;
 }
 
 int mem_statfs(struct inode *inode, struct vfs_statfs *st)
@@ -152,9 +157,10 @@ static ssize_t check_write(struct inode *inode, u64 at, size_t n)
         return -EPERM;
     if ((seals & F_SEAL_GROW) && at + n > size)
         return at < size ? (ssize_t)(size - at) : -EPERM;
-    u64 end = ALIGN_UP(at + n, PAGE_SIZE), old = MAX(ALIGN_UP(size, PAGE_SIZE), ALIGN_DOWN(at, PAGE_SIZE));
-    int err = end > old ? check_space(inode, (end - old) >> PAGE_SHIFT) : 0;
-    return err ? err : (ssize_t)n;
+    u64 end = at + n, old = MAX(ALIGN_UP(size, PAGE_SIZE), ALIGN_DOWN(at, PAGE_SIZE));
+    if (end > old)
+        end = MIN(end, old + (space_for(inode) << PAGE_SHIFT)); /* as much as fits */
+    return end > at ? (ssize_t)(end - at) : -ENOSPC;
 }
 
 /* The inode lock is held. */

@@ -338,17 +338,13 @@ static s32 parse_number(const char *name, u32 len)
     return value;
 }
 
-/* Positions: 0 ".", 1 "..", n + 2 the number n. next_number: the lowest there is >= n, or below 0. */
+/* The position of a number is the number. next_number: the lowest there is >= n, or below 0. */
 static int list_numbers(u64 pos, vfs_dir_fn fn, void *arg, s32 (*next_number)(s32 n), u32 type)
 {
     char name[16];
-    if (pos == 0 && fn(arg, ".", 1, 1, S_IFDIR, 1))
-        return 1;
-    if (pos <= 1 && fn(arg, "..", 2, 1, S_IFDIR, 2))
-        return 1;
-    for (s32 n = next_number(pos > 2 ? pos - 2 : 0); n >= 0; n = next_number(n + 1)) {
+    for (s32 n = next_number(pos); n >= 0; n = next_number(n + 1)) {
         int len = snprintf(name, sizeof(name), "%d", n);
-        if (fn(arg, name, len, n + 100, type, (u64)n + 3))
+        if (fn(arg, name, len, n + 100, type, (u64)n + 1))
             return 1;
     }
     return 0;

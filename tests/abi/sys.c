@@ -282,7 +282,7 @@ CASE(proc_self)
 CASE(proc_self_fd)
 {
     char path[64], link[300] = "", cwd[256];
-    int fd = open("f", O_RDWR | O_CREAT, 0644), copies = 0, seen = 0;
+    int fd = open("f", O_RDWR | O_CREAT, 0644), copies = 0, seen = 0, dots = 0;
     snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
     int n = readlink(path, link, sizeof(link) - 1);
     link[n > 0 ? n : 0] = 0;
@@ -295,8 +295,10 @@ CASE(proc_self_fd)
     for (struct dirent *e; (e = readdir(d)) != NULL;) {
         copies += isdigit(e->d_name[0]) != 0;
         seen += atoi(e->d_name) == fd;
+        dots += e->d_name[0] == '.';
     }
     closedir(d);
+    CHECK(dots == 2);
     CHECK(copies >= 5 && seen == 1);
     int pipes[2];
     OK(pipe(pipes));

@@ -250,6 +250,23 @@ static void test_xattrs(void)
     file_put(f);
 }
 
+/* What does not fit is written as far as it does. */
+static void check_fills_up(struct file *f, u64 at)
+{
+    static char much[5 * PAGE_SIZE];
+    ssize_t n = file_write_kernel(f, much, 100, at);
+    for (u32 i = 0; i < 50 && n > 0; i++) {
+        at += n;
+        n = file_write_kernel(f, much, sizeof(much), at);
+        if (n < (ssize_t)sizeof(much))
+            break;
+    }
+    CHECK(n > 0 && n < (ssize_t)sizeof(much) && IS_ALIGNED(at + n, PAGE_SIZE));
+    CHECK_IS(file_write_kernel(f, much, 1, at + n), -ENOSPC);
+    CHECK_IS(file_write_kernel(f, much, 200, at + n - 100), 100);
+    CHECK_IS(file_write_kernel(f, much, sizeof(much), 0), sizeof(much));
+}
+
 /* What statfs says is left is what files can have, and no more. */
 static void test_space(void)
 {
@@ -263,6 +280,9 @@ static void test_space(void)
     CHECK_IS(vfs_statfs(f->inode, &after), 0);
     CHECK_IS(after.blocks, before.blocks);
     CHECK(after.bavail <= before.bavail - 100);
+    u64 at = (before.bavail - 200) * PAGE_SIZE;
+    CHECK_IS(f->ops->allocate(f, 0, 0, at), 0);
+    check_fills_up(f, at);
     CHECK_IS(vfs_unlink(root(), "/p/space"), 0);
     file_put(f);
     CHECK_IS(vfs_open(root(), "/p", O_RDONLY, 0, &f), 0);
