@@ -246,8 +246,10 @@ static bool link_runtime(const struct jdk *j, const struct strvec *modules, cons
         return true;
     /* What failed for a passing reason must not be replaced for good by a runtime three times as large. */
     if (is_file(fmt("%s/jmods/java.base.jmod", j->home)))
-        die("%s/bin/jlink failed (status %d: %.*s); mend that JDK, or name another one with --jdk", j->home,
-            status, text.n ? (int)strcspn(text.p, "\n") : 0, text.n ? text.p : "");
+        die("cannot make a Java runtime in %s: %s/bin/jlink failed (status %d: %.*s); XDG_CACHE_HOME moves "
+            "the "
+            "cache, --jdk names another JDK",
+            to, j->home, status, text.n ? (int)strcspn(text.p, "\n") : 0, text.n ? text.p : "");
     note("jlink failed (status %d): %s", status, text.n ? text.p : "");
     return false;
 }

@@ -15,7 +15,7 @@ JDK = "/usr/lib/jvm/java-17-openjdk-amd64"
 tmp = pathlib.Path(tempfile.mkdtemp(prefix="moka-cli."))
 env = dict(os.environ, XDG_CACHE_HOME=str(tmp / "cache"), JAVA_HOME=JDK)
 env.pop("LD_LIBRARY_PATH", None)
-fake = tmp / "bin"
+fake = tmp / "fake-bin"
 fake.mkdir()
 os.symlink(HERE / "fake-qemu", fake / "qemu-system-x86_64")
 kernel = tmp / "kernel"
