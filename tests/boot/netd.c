@@ -449,13 +449,18 @@ static void read_reset(int fd)
 
 enum { LOW = 10, LOW_UNSENT = 20000, SIOCOUTQNSD = 0x894b, JOINS = 104 /* UDP_GRO (linux/udp.h) */ };
 
-/* Sends as much as the socket takes without waiting; how many bytes that leaves unsent. */
+/* Sends as much as the socket takes without waiting, until the peer, who reads nothing, acknowledges no more;
+ * how many bytes that leaves unsent. */
 static int fill(int fd)
 {
-    int unsent = -1;
-    while (send(fd, pattern, 4096, MSG_DONTWAIT) > 0)
-        ;
-    ioctl(fd, SIOCOUTQNSD, &unsent);
+    int unsent = -1, before;
+    do {
+        before = unsent;
+        while (send(fd, pattern, 4096, MSG_DONTWAIT) > 0)
+            ;
+        usleep(100000);
+        ioctl(fd, SIOCOUTQNSD, &unsent);
+    } while (!unsent || unsent != before);
     return unsent;
 }
 
