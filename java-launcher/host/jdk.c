@@ -242,15 +242,15 @@ static bool link_runtime(const struct jdk *j, const struct strvec *modules, cons
         fmt("%s/bin/jlink", j->home), quick[0],         quick[1],   "--add-modules", vec_join(modules, ","),
         "--no-header-files",          "--no-man-pages", "--output", (char *)to,      NULL};
     int status = run_command(argv, &text, &text);
+    const char *said = text.n ? text.p : "";
     if (status == 0 && is_file(fmt("%s/lib/server/libjvm.so", to)))
         return true;
     /* What failed for a passing reason must not be replaced for good by a runtime three times as large. */
     if (is_file(fmt("%s/jmods/java.base.jmod", j->home)))
-        die("cannot make a Java runtime in %s: %s/bin/jlink failed (status %d: %.*s); XDG_CACHE_HOME moves "
-            "the "
-            "cache, --jdk names another JDK",
-            to, j->home, status, text.n ? (int)strcspn(text.p, "\n") : 0, text.n ? text.p : "");
-    note("jlink failed (status %d): %s", status, text.n ? text.p : "");
+        die("cannot make a Java runtime in %s: %s/bin/jlink failed (status %d: %.*s); "
+            "XDG_CACHE_HOME moves the cache, --jdk names another JDK",
+            to, j->home, status, (int)strcspn(said, "\n"), said);
+    note("jlink failed (status %d): %s", status, said);
     return false;
 }
 
